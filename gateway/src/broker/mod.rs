@@ -1,0 +1,1 @@
+//! What a channel has beyond its live subscribers: order, history, presence.
