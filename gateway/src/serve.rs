@@ -29,6 +29,7 @@ const MEMORY_DRAIN_MS: u64 = 10_000;
 pub async fn serve(options: Serve, log: Log) -> ExitCode {
     let source = Source { manifest: options.manifest.clone(), secrets: options.secrets.clone() };
     let mut first = State::default();
+    let seen = load::stamps(&source);
     let loaded = load::load(&source);
     // A Secret may appear later; a manifest that is wrong at start is somebody's mistake now.
     if let Err(refused @ (LoadError::Manifest(..) | LoadError::Refused(_))) = &loaded {
@@ -50,7 +51,7 @@ pub async fn serve(options: Serve, log: Log) -> ExitCode {
     let internal_address = internal.local_addr().unwrap_or(options.internal_listen);
     let router = Router { pool, state: state.clone(), phase, files_max };
     tokio::spawn(server::serve(internal, Arc::new(router)));
-    tokio::spawn(load::watch(source, state_tx));
+    tokio::spawn(load::watch(source, seen, state_tx));
     tokio::spawn(follow_level(state.clone(), log));
 
     let mut ready = state.clone();
@@ -106,7 +107,7 @@ async fn drain(pool: &Pool, phase: &watch::Sender<Phase>, state: &watch::Receive
     }
     phase.send_replace(Phase::Draining);
     info!(event = "drain_started", connections = pool.shared.load.connections(), period_ms, "draining");
-    interruptible(pool.drain(period_ms, |_| {})).await;
+    interruptible(pool.drain(period_ms)).await;
     info!(event = "drain_done", "drained");
 }
 

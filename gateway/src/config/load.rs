@@ -207,9 +207,11 @@ fn stamp(path: &Path) -> Option<(SystemTime, u64, u64)> {
     Some((meta.modified().ok()?, meta.ino(), meta.len()))
 }
 
-type Stamps = Vec<Option<(SystemTime, u64, u64)>>;
+/// What all files looked like.
+pub type Stamps = Vec<Option<(SystemTime, u64, u64)>>;
 
-fn stamps(source: &Source) -> Stamps {
+/// Looks at all files.
+pub fn stamps(source: &Source) -> Stamps {
     let mut stamps = vec![stamp(&source.manifest)];
     let mut folders: Vec<_> = fs::read_dir(&source.secrets)
         .into_iter()
@@ -228,13 +230,13 @@ fn stamps(source: &Source) -> Stamps {
     stamps
 }
 
-/// Keeps `state` true until nobody reads it any more.
-pub async fn watch(source: Source, state: watch::Sender<State>) {
-    let mut seen: Option<Stamps> = None;
+/// Keeps `state` true until nobody reads it any more; `seen` is what the files looked like before
+/// they were read the first time.
+pub async fn watch(source: Source, mut seen: Stamps, state: watch::Sender<State>) {
     while !state.is_closed() {
         let now = stamps(&source);
-        if seen.as_ref() != Some(&now) {
-            seen = Some(now);
+        if seen != now {
+            seen = now;
             let loaded = load(&source);
             state.send_modify(|state| apply(state, loaded));
         }

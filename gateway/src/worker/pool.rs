@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread::JoinHandle,
 };
@@ -40,8 +40,6 @@ pub struct Shared {
     mailboxes: Vec<mpsc::Sender<Message>>,
     lost: Vec<AtomicBool>,
     beats: Vec<AtomicU64>,
-    /// Connections that workers hold, closing ones too.
-    pub held: AtomicI64,
     pub history_bytes: Arc<AtomicUsize>,
     pub load: Arc<Load>,
     pub metrics: Metrics,
@@ -125,7 +123,6 @@ impl Pool {
             mailboxes,
             lost: (0..count).map(|_| AtomicBool::new(false)).collect(),
             beats: (0..count).map(|_| AtomicU64::new(0)).collect(),
-            held: AtomicI64::new(0),
             history_bytes: Arc::default(),
             load: Load::new(&settings.spec.limits, 1),
             metrics: Metrics::new(),
@@ -158,15 +155,13 @@ impl Pool {
     }
 
     /// Closes everybody, spread over so many milliseconds, and waits until they are gone.
-    pub async fn drain(&self, period_ms: u64, mut progress: impl FnMut(i64)) {
+    pub async fn drain(&self, period_ms: u64) {
         self.shared.is_draining.store(true, Ordering::Relaxed);
         self.each(|| Message::Drain { period_ms }).await;
         let deadline = Instant::now() + std::time::Duration::from_millis(period_ms + 3_000);
-        while self.shared.held.load(Ordering::Relaxed) > 0 && Instant::now() < deadline {
-            progress(self.shared.held.load(Ordering::Relaxed));
+        while self.shared.load.connections() > 0 && Instant::now() < deadline {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
-        progress(0);
         self.each(|| Message::Stop).await;
     }
 

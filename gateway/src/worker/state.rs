@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     collections::VecDeque,
     rc::Rc,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll},
     time::SystemTime,
 };
@@ -76,7 +76,7 @@ struct Drain {
 struct Counts {
     delivered: u64,
     subscriptions: i64,
-    reported: (i64, i64, i64, i64),
+    reported: (i64, i64, i64),
 }
 
 impl Worker {
@@ -1104,12 +1104,11 @@ impl Worker {
             (messages + it.outbox.messages(), bytes + it.outbox.bytes())
         });
         let signed = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        let now = (signed(queues.0), signed(queues.1), signed(self.subscribers.topics()), signed(self.connections.len()));
+        let now = (signed(queues.0), signed(queues.1), signed(self.subscribers.topics()));
         let before = std::mem::replace(&mut self.counts.reported, now);
         metrics.queue_messages.add(now.0 - before.0);
         metrics.queue_bytes.add(now.1 - before.1);
         metrics.channels.add(now.2 - before.2);
-        self.shared.held.fetch_add(now.3 - before.3, Ordering::Relaxed);
     }
 
     /// The connection of the longest idle, if it has been idle for a minute.
