@@ -233,3 +233,14 @@ proptest! {
         let _ = check(&format!("{HEAD}spec:\n  {text}"));
     }
 }
+
+/// Editors and other tools know the words of JSON Schema and of Kubernetes, not ours.
+#[test]
+fn the_published_schema_has_no_words_of_our_own() {
+    let schema = headgate_crds::schema();
+
+    assert!(!schema.to_string().contains("x-headgate"));
+    assert_eq!(schema["properties"]["spec"]["required"], json!(["auth"]));
+    assert_eq!(schema["properties"]["spec"]["additionalProperties"], json!(false));
+    assert_eq!(schema["properties"]["metadata"].get("additionalProperties"), None);
+}
