@@ -196,8 +196,7 @@ pub const RULES: &[Rule] = &[
         cel: Some("size(self.keys) == 0 || has(self.keysSecretName)"),
         message: "auth.jwt.keys needs keysSecretName: the Secret that has the keys' files",
         breaches: |spec| {
-            let has_none =
-                |jwt: &Jwt| !jwt.keys.is_empty() && jwt.keys_secret_name.is_none();
+            let has_none = |jwt: &Jwt| !jwt.keys.is_empty() && jwt.keys_secret_name.is_none();
             one_if(spec.auth.jwt.as_ref().is_some_and(has_none), || Breach {
                 path: "spec.auth.jwt.keysSecretName".into(),
                 value: String::new(),
