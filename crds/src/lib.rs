@@ -1,17 +1,17 @@
-//! The types of the `RealtimeGateway` resource: schema, defaults, bounds and rules.
+//! The `RealtimeGateway` resource.
 //!
-//! One type is the resource's schema and the gateway's configuration, so that the file that is
-//! applied to a cluster is the file that runs on a laptop.
+//! One type, [`v1alpha1::RealtimeGatewaySpec`], is the custom resource's schema, the gateway's configuration and the
+//! source of `docs/configuration.md`. Without the feature `kube` this crate compiles no Kubernetes client: the
+//! gateway reads the same manifest that the API server takes, and [`manifest`] refuses what the API server would.
 
-pub mod manifest;
-mod rules;
-pub mod v1alpha1;
 pub mod value;
 
-/// The JSON Schema of a manifest's `spec`.
-pub fn schema() -> serde_json::Value {
-    let settings = schemars::generate::SchemaSettings::draft2020_12().with(|it| {
-        it.inline_subschemas = true;
-    });
-    settings.into_generator().into_root_schema_for::<v1alpha1::RealtimeGatewaySpec>().to_value()
-}
+pub mod v1alpha1;
+
+pub mod rules;
+
+pub mod schema;
+
+pub mod manifest;
+
+pub use schema::schema;
