@@ -29,12 +29,17 @@ run: $(SECRETS) ## Build the gateway and serve examples/gateway.yaml
 
 test: $(PY) ## Unit and property tests, then stock clients against the real binary
 	cargo test --workspace --locked
+	cargo test -p headgate-crds --features kube --locked
 	cargo build --locked -p headgate-gateway
 	$(PY) -m pytest -q tests/clients
+
+generate: ## Rewrite the CRD and docs/configuration.md from the types
+	UPDATE=1 cargo test -p headgate-crds --features kube --locked --test generated
 
 lint: ## Formatting and clippy, warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy -p headgate-crds --features kube --all-targets --locked -- -D warnings
 	@if cargo tree -p headgate-gateway --locked | grep -E ' (kube|k8s-openapi) '; then echo "the gateway must not compile a Kubernetes client"; exit 1; fi
 
 CASES ?= *
@@ -46,4 +51,4 @@ conformance: ## Autobahn's cases, close codes demanded; CASES='1.*,7.*' narrows
 clean-tools: ## Remove what the targets installed
 	rm -rf .tools .run
 
-.PHONY: help run test lint conformance clean-tools
+.PHONY: help run test generate lint conformance clean-tools

@@ -8,15 +8,15 @@
 //! (`tests/tidy.rs` holds the list, ARCHITECTURE.md the reasons).
 
 pub mod admission;
-pub mod api;
+mod api;
 pub mod auth;
 pub mod broker;
 pub mod cli;
 pub mod config;
 pub mod hub;
 pub mod protocol;
+pub mod serve;
 pub mod session;
 pub mod telemetry;
-pub mod serve;
 pub mod websocket;
-pub mod worker;
+mod worker;

@@ -12,7 +12,10 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    api::{router::{Phase, Router}, server},
+    api::{
+        router::{Phase, Router},
+        server,
+    },
     cli::{Serve, exit},
     config::load::{self, LoadError, Source, State},
     telemetry::log::Log,
@@ -64,15 +67,21 @@ pub async fn serve(options: Serve, log: Log) -> ExitCode {
     };
     let Some(settings) = settings else { return ExitCode::from(exit::INTERNAL) };
     if settings.spec.max_connections as usize > files_max {
-        warn!(event = "files_limit", files_max, wanted = settings.spec.max_connections, "the limit of open files is below maxConnections");
+        warn!(
+            event = "files_limit",
+            files_max,
+            wanted = settings.spec.max_connections,
+            "the limit of open files is below maxConnections"
+        );
     }
-    let (pool, public, threads) = match Pool::start(options.listen, settings, options.conformance_echo) {
-        Ok(started) => started,
-        Err(error) => {
-            error!(event = "bind_failed", address = %options.listen, %error, "cannot listen");
-            return ExitCode::from(exit::UNAVAILABLE);
-        }
-    };
+    let (pool, public, threads) =
+        match Pool::start(options.listen, settings, options.conformance_echo) {
+            Ok(started) => started,
+            Err(error) => {
+                error!(event = "bind_failed", address = %options.listen, %error, "cannot listen");
+                return ExitCode::from(exit::UNAVAILABLE);
+            }
+        };
     tokio::spawn(pool.clone().follow(state.clone()));
     pool_tx.send_replace(Some(pool.clone()));
     phase_tx.send_replace(Phase::Serving);
@@ -97,7 +106,7 @@ pub async fn serve(options: Serve, log: Log) -> ExitCode {
 async fn drain(pool: &Pool, phase: &watch::Sender<Phase>, state: &watch::Receiver<State>) {
     let settings = state.borrow().settings.clone();
     let (grace, period_ms) = settings.map_or((Duration::ZERO, 0), |it| {
-        (it.spec.drain.endpoint_grace.get(), it.spec.drain.period.millis())
+        (it.spec.drain.endpoint_grace.get(), it.spec.drain.period.as_millis())
     });
     let period_ms = period_ms.min(MEMORY_DRAIN_MS);
     info!(event = "drain_grace", grace_ms = grace.as_millis(), "going away: still accepting");
@@ -106,7 +115,12 @@ async fn drain(pool: &Pool, phase: &watch::Sender<Phase>, state: &watch::Receive
         interruptible(tokio::time::sleep(grace)).await;
     }
     phase.send_replace(Phase::Draining);
-    info!(event = "drain_started", connections = pool.shared.load.connections(), period_ms, "draining");
+    info!(
+        event = "drain_started",
+        connections = pool.shared.load.connections(),
+        period_ms,
+        "draining"
+    );
     interruptible(pool.drain(period_ms)).await;
     info!(event = "drain_done", "drained");
 }
@@ -139,8 +153,10 @@ async fn dead(pool: &Pool) {
 }
 
 async fn follow_level(mut state: watch::Receiver<State>, log: Log) {
-    let level = |state: &State| state.settings.as_ref().map_or(LogLevel::info, |it| it.spec.telemetry.log_level);
-    let mut current = LogLevel::info;
+    let level = |state: &State| {
+        state.settings.as_ref().map_or(LogLevel::Info, |it| it.spec.telemetry.log_level)
+    };
+    let mut current = LogLevel::Info;
     loop {
         let wanted = level(&state.borrow_and_update());
         if wanted != current {
@@ -157,6 +173,7 @@ async fn follow_level(mut state: watch::Receiver<State>, log: Log) {
 fn raise_files() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let files = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    let files =
+        if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
     usize::try_from(files.unwrap_or(u64::MAX).saturating_sub(FILES_RESERVED)).unwrap_or(usize::MAX)
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use headgate_crds::{v1alpha1::AddressSource, value::Cidr};
+use headgate_crds::{v1alpha1::ClientAddressFrom, value::Cidr};
 use http::HeaderMap;
 
 /// The address that limits count: an IPv6 address stands for its /64.
@@ -19,13 +19,18 @@ pub fn key(address: IpAddr) -> IpAddr {
 /// Whether an address is one of the proxies that are believed.
 pub fn is_trusted(address: IpAddr, trusted: &[Cidr]) -> bool {
     let address = address.to_canonical();
-    trusted.iter().any(|network| network.0.contains(&address))
+    trusted.iter().any(|network| network.contains(address))
 }
 
 /// The client's address: the rightmost hop that is not trusted. A hop that is no address ends the
 /// search at the proxy that reported it.
-pub fn client(peer: IpAddr, headers: &HeaderMap, from: AddressSource, trusted: &[Cidr]) -> IpAddr {
-    if from != AddressSource::XForwardedFor || !is_trusted(peer, trusted) {
+pub fn client(
+    peer: IpAddr,
+    headers: &HeaderMap,
+    from: ClientAddressFrom,
+    trusted: &[Cidr],
+) -> IpAddr {
+    if from != ClientAddressFrom::XForwardedFor || !is_trusted(peer, trusted) {
         return peer.to_canonical();
     }
     let mut client = peer;
@@ -62,7 +67,8 @@ mod tests {
             for line in lines {
                 headers.append("x-forwarded-for", line.parse().unwrap());
             }
-            let got = client(peer.parse().unwrap(), &headers, AddressSource::XForwardedFor, &trusted);
+            let got =
+                client(peer.parse().unwrap(), &headers, ClientAddressFrom::XForwardedFor, &trusted);
             assert_eq!(got, expected.parse::<IpAddr>().unwrap(), "{peer} {lines:?}");
         };
         check("203.0.113.1", &["192.0.2.1"], "203.0.113.1");
@@ -77,6 +83,9 @@ mod tests {
     #[test]
     fn an_ipv6_address_counts_with_its_network() {
         assert_eq!(key("2001:db8::1".parse().unwrap()), key("2001:db8::ffff".parse().unwrap()));
-        assert_eq!(key("::ffff:192.0.2.1".parse().unwrap()), "192.0.2.1".parse::<IpAddr>().unwrap());
+        assert_eq!(
+            key("::ffff:192.0.2.1".parse().unwrap()),
+            "192.0.2.1".parse::<IpAddr>().unwrap()
+        );
     }
 }

@@ -106,7 +106,8 @@ impl Refusal {
     pub fn response(self, jitter: u32) -> String {
         let status = self.status();
         let code = self.code();
-        let body = serde_json::json!({"error": {"code": code, "message": self.words()}}).to_string();
+        let body =
+            serde_json::json!({"error": {"code": code, "message": self.words()}}).to_string();
         let more = match status {
             StatusCode::TOO_MANY_REQUESTS => format!("Retry-After: {}\r\n", 1 + jitter % 5),
             StatusCode::SERVICE_UNAVAILABLE => format!("Retry-After: {}\r\n", 1 + jitter % 10),

@@ -1,6 +1,9 @@
 //! Every route of the internal port.
 
-use std::{sync::{Arc, atomic::Ordering}, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -17,7 +20,10 @@ use crate::{
     broker::publication::ConnectionKey,
     config::load::State,
     protocol::{close::CloseReason, data, reply, request::HISTORY_MAX, topic::Topic},
-    worker::{message::Target, pool::{Pool, Unavailable}},
+    worker::{
+        message::Target,
+        pool::{Pool, Unavailable},
+    },
 };
 
 /// What a body may have beside the message in it, in bytes.
@@ -129,23 +135,30 @@ impl Router {
         let path = request.uri().path().to_owned();
         let is_read = method == Method::GET || method == Method::HEAD;
         let answer = match path.as_str() {
-            "/livez" | "/readyz" | "/metrics" | "/status" if !is_read => Err(method_not_allowed("GET, HEAD")),
+            "/livez" | "/readyz" | "/metrics" | "/status" if !is_read => {
+                Err(method_not_allowed("GET, HEAD"))
+            }
             "/livez" => Ok(self.livez()),
             "/readyz" => Ok(self.readyz()),
             "/metrics" => Ok(self.metrics()),
             "/status" => Ok(json(StatusCode::OK, self.status().to_string())),
             path => match path.strip_prefix("/api/v1/") {
-                Some(rest) => self.api(&method, &rest.to_owned(), request).await,
+                Some(rest) => self.api(&method, rest, request).await,
                 None => Err(not_found("no such path")),
             },
         };
         answer.unwrap_or_else(|Refused(status, code, message)| {
-            let mut answer = json(status, json!({"error": {"code": code, "message": message}}).to_string());
+            let mut answer =
+                json(status, json!({"error": {"code": code, "message": message}}).to_string());
             if status == StatusCode::UNAUTHORIZED {
-                answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                answer
+                    .headers_mut()
+                    .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             if status == StatusCode::METHOD_NOT_ALLOWED {
-                answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
+                answer
+                    .headers_mut()
+                    .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
             }
             answer
         })
@@ -162,7 +175,10 @@ impl Router {
         let is_ready = matches!(phase, Phase::Serving | Phase::Leaving);
         let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let reason = self.state.borrow().error.clone();
-        json(status, json!({"ready": is_ready, "phase": format!("{phase:?}"), "error": reason}).to_string())
+        json(
+            status,
+            json!({"ready": is_ready, "phase": format!("{phase:?}"), "error": reason}).to_string(),
+        )
     }
 
     fn metrics(&self) -> Answer {
@@ -176,7 +192,9 @@ impl Router {
         metrics.active.with_label_values(&["draining"]).set(if is_draining { count } else { 0 });
         metrics.drain_remaining.set(if is_draining { count } else { 0 });
         let state = self.state.borrow();
-        metrics.restart_required.set(i64::try_from(state.restart_required.len()).unwrap_or(i64::MAX));
+        metrics
+            .restart_required
+            .set(i64::try_from(state.restart_required.len()).unwrap_or(i64::MAX));
         metrics.reloads.with_label_values(&["applied"]).reset();
         metrics.reloads.with_label_values(&["applied"]).inc_by(state.reloads.0);
         metrics.reloads.with_label_values(&["refused"]).reset();
@@ -213,10 +231,19 @@ impl Router {
         })
     }
 
-    async fn api(&self, method: &Method, path: &str, request: Request<Incoming>) -> Result<Answer, Refused> {
+    async fn api(
+        &self,
+        method: &Method,
+        path: &str,
+        request: Request<Incoming>,
+    ) -> Result<Answer, Refused> {
         self.authorize(&request)?;
         let Some(pool) = self.pool.borrow().clone() else {
-            return Err(Refused(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "the gateway is starting".to_owned()));
+            return Err(Refused(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "the gateway is starting".to_owned(),
+            ));
         };
         let parts: Vec<String> = path.split('/').map(decode).collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
@@ -230,9 +257,15 @@ impl Router {
             (true, ["channels", name, "history"]) => self.history(&pool, name, &query).await,
             (false, _) if method != Method::POST => Err(method_not_allowed("GET, POST")),
             (false, ["publish"]) => self.publish(&pool, &self.body(request).await?).await,
-            (false, ["broadcast"]) => self.message(&pool, Topic::all(), &self.body(request).await?).await,
-            (false, ["users", user, "messages"]) => self.message(&pool, Topic::user(user), &self.body(request).await?).await,
-            (false, ["users", user, "disconnect"]) => disconnect(&pool, Target::User((*user).into()), &self.body(request).await?).await,
+            (false, ["broadcast"]) => {
+                self.message(&pool, Topic::all(), &self.body(request).await?).await
+            }
+            (false, ["users", user, "messages"]) => {
+                self.message(&pool, Topic::user(user), &self.body(request).await?).await
+            }
+            (false, ["users", user, "disconnect"]) => {
+                disconnect(&pool, Target::User((*user).into()), &self.body(request).await?).await
+            }
             (false, ["users", user, what @ ("subscribe" | "unsubscribe")]) => {
                 let channel: Channel = parse(&self.body(request).await?)?;
                 let topic = topic(&channel.channel)?;
@@ -240,14 +273,20 @@ impl Router {
                 Ok(json(StatusCode::OK, json!({"connections": count}).to_string()))
             }
             (false, ["connections", id, "disconnect"]) => {
-                let key = ConnectionKey::parse(id).ok_or_else(|| not_found("no such connection"))?;
+                let key =
+                    ConnectionKey::parse(id).ok_or_else(|| not_found("no such connection"))?;
                 disconnect(&pool, Target::Connection(key), &self.body(request).await?).await
             }
             (false, ["connections", id, "messages"]) => {
-                let key = ConnectionKey::parse(id).ok_or_else(|| not_found("no such connection"))?;
+                let key =
+                    ConnectionKey::parse(id).ok_or_else(|| not_found("no such connection"))?;
                 let data: Data = parse(&self.body(request).await?)?;
                 let is_here = pool.send(key, &self.compact(&data.data)?).await?;
-                if is_here { Ok(json(StatusCode::OK, "{}")) } else { Err(not_found("no such connection")) }
+                if is_here {
+                    Ok(json(StatusCode::OK, "{}"))
+                } else {
+                    Err(not_found("no such connection"))
+                }
             }
             (false, ["revocations"]) => revoke(&pool, &self.body(request).await?).await,
             _ => Err(not_found("no such path")),
@@ -259,9 +298,14 @@ impl Router {
         let state = self.state.borrow();
         let keys = state.settings.as_ref().map_or(&[][..], |it| &it.api_keys);
         if keys.is_empty() {
-            return Err(not_found("the server API is off: name a Secret in spec.api.keySecretName"));
+            return Err(not_found(
+                "the server API is off: name a Secret in spec.api.keySecretName",
+            ));
         }
-        let given = request.headers().get(header::AUTHORIZATION).and_then(|it| it.as_bytes().strip_prefix(b"Bearer "));
+        let given = request
+            .headers()
+            .get(header::AUTHORIZATION)
+            .and_then(|it| it.as_bytes().strip_prefix(b"Bearer "));
         let given = Sha256::digest(given.unwrap_or_default());
         let mut is_ok = subtle::Choice::from(0);
         for key in keys {
@@ -277,18 +321,25 @@ impl Router {
 
     fn message_bytes_max(&self) -> usize {
         let settings = self.state.borrow().settings.clone();
-        settings.map_or(0, |it| usize::try_from(it.spec.max_message_size.bytes()).unwrap_or(usize::MAX))
+        settings
+            .map_or(0, |it| usize::try_from(it.spec.max_message_size.bytes()).unwrap_or(usize::MAX))
     }
 
     async fn body(&self, request: Request<Incoming>) -> Result<Bytes, Refused> {
         let limit = self.message_bytes_max().saturating_add(BODY_BYTES_MORE);
         let body = Limited::new(request.into_body(), limit).collect();
         match tokio::time::timeout(BODY_TIMEOUT, body).await {
-            Err(_) => Err(Refused(StatusCode::REQUEST_TIMEOUT, "timeout", "the body did not come within 10 s".to_owned())),
+            Err(_) => Err(Refused(
+                StatusCode::REQUEST_TIMEOUT,
+                "timeout",
+                "the body did not come within 10 s".to_owned(),
+            )),
             Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                Err(Refused(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("a body has at most {limit} bytes")))
-            }
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refused(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                format!("a body has at most {limit} bytes"),
+            )),
             Ok(Err(_)) => Err(bad("the body broke off")),
         }
     }
@@ -298,7 +349,11 @@ impl Router {
         let data = data::compact(json.get()).into_owned();
         let max = self.message_bytes_max();
         if data.len() > max {
-            return Err(Refused(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("data has at most {max} bytes")));
+            return Err(Refused(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too_large",
+                format!("data has at most {max} bytes"),
+            ));
         }
         Ok(data.into())
     }
@@ -323,7 +378,9 @@ impl Router {
         }
         let except = match &it.exclude {
             None => None,
-            Some(id) => Some(ConnectionKey::parse(id).ok_or_else(|| bad("exclude is no connection"))?),
+            Some(id) => {
+                Some(ConnectionKey::parse(id).ok_or_else(|| bad("exclude is no connection"))?)
+            }
         };
         let data = self.compact(&it.data)?;
         let topics: Vec<Topic> = names.iter().map(|name| topic(name)).collect::<Result<_, _>>()?;
@@ -350,9 +407,16 @@ impl Router {
         let metrics = &pool.shared.metrics;
         let delivery = &metrics.delivery;
         let count = delivery.get_sample_count();
-        let average = if count == 0 { 0.0 } else { delivery.get_sample_sum() / count as f64 * 1_000.0 };
-        let errors: u64 = crate::protocol::error::ErrorCode::ALL.iter().map(|it| metrics.errors.with_label_values(&[it.code()]).get()).sum();
-        let received: u64 = crate::telemetry::metrics::TYPES.iter().map(|it| metrics.received.with_label_values(&[it]).get()).sum();
+        let average =
+            if count == 0 { 0.0 } else { delivery.get_sample_sum() / count as f64 * 1_000.0 };
+        let errors: u64 = crate::protocol::error::ErrorCode::ALL
+            .iter()
+            .map(|it| metrics.errors.with_label_values(&[it.code()]).get())
+            .sum();
+        let received: u64 = crate::telemetry::metrics::TYPES
+            .iter()
+            .map(|it| metrics.received.with_label_values(&[it]).get())
+            .sum();
         let body = json!({
             "totalConnections": metrics.connections.get(),
             "activeConnections": pool.shared.load.connections(),
@@ -393,7 +457,13 @@ impl Router {
         let page = pool.history(&topic, None, limit).await?;
         let Some(Ok(page)) = page else { return Err(not_found("this channel has no history")) };
         let mut out = Vec::new();
-        reply::history_payload(&mut out, name, page.position, page.messages.iter().map(|it| it.past()), page.more);
+        reply::history_payload(
+            &mut out,
+            name,
+            page.position,
+            page.messages.iter().map(|it| it.past()),
+            page.more,
+        );
         Ok(json(StatusCode::OK, out))
     }
 }
@@ -407,11 +477,13 @@ fn method_not_allowed(allowed: &str) -> Refused {
 }
 
 fn parse<T: for<'a> Deserialize<'a>>(body: &[u8]) -> Result<T, Refused> {
-    serde_json::from_slice(body).map_err(|error| bad(format!("the body is not what this path takes: {error}")))
+    serde_json::from_slice(body)
+        .map_err(|error| bad(format!("the body is not what this path takes: {error}")))
 }
 
 fn topic(name: &str) -> Result<Topic, Refused> {
-    Topic::channel(name).map_err(|error| Refused(StatusCode::BAD_REQUEST, "channel_invalid", error.to_string()))
+    Topic::channel(name)
+        .map_err(|error| Refused(StatusCode::BAD_REQUEST, "channel_invalid", error.to_string()))
 }
 
 /// Undoes the percent encoding of one part of a path (RFC 3986, section 2.1).
@@ -419,7 +491,8 @@ fn decode(part: &str) -> String {
     let mut out = Vec::new();
     let mut bytes = part.bytes();
     while let Some(byte) = bytes.next() {
-        let hex = |it: Option<u8>| char::from(it?).to_digit(16).and_then(|it| u8::try_from(it).ok());
+        let hex =
+            |it: Option<u8>| char::from(it?).to_digit(16).and_then(|it| u8::try_from(it).ok());
         let mut ahead = bytes.clone();
         match (byte, hex(ahead.next()), hex(ahead.next())) {
             (b'%', Some(high), Some(low)) => {
@@ -443,7 +516,11 @@ async fn connections(pool: &Pool) -> Result<Answer, Refused> {
 async fn channels(pool: &Pool) -> Result<Answer, Refused> {
     let all = pool.channels().await?;
     let total = all.len();
-    let list: Vec<_> = all.into_iter().take(1_000).map(|(channel, count)| json!({"channel": channel, "subscribers": count})).collect();
+    let list: Vec<_> = all
+        .into_iter()
+        .take(1_000)
+        .map(|(channel, count)| json!({"channel": channel, "subscribers": count}))
+        .collect();
     let body = json!({"channels": list, "total": total, "pods": {"asked": 1, "answered": 1}});
     Ok(json(StatusCode::OK, body.to_string()))
 }

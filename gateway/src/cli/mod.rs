@@ -135,13 +135,21 @@ pub fn run(command: &Command) -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "headgate-gateway", &mut std::io::stdout());
+            clap_complete::generate(
+                *shell,
+                &mut Cli::command(),
+                "headgate-gateway",
+                &mut std::io::stdout(),
+            );
             ExitCode::SUCCESS
         }
         Command::Check { manifest: path } => {
             let text = if path.as_os_str() == "-" {
                 let mut text = String::new();
-                std::io::stdin().take(manifest::BYTES_MAX as u64 + 1).read_to_string(&mut text).map(|_| text)
+                std::io::stdin()
+                    .take(manifest::BYTES_MAX as u64 + 1)
+                    .read_to_string(&mut text)
+                    .map(|_| text)
             } else {
                 std::fs::read_to_string(path)
             };

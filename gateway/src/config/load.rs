@@ -9,7 +9,7 @@ use std::{
 
 use headgate_crds::{
     manifest::{self, Finding},
-    v1alpha1::{AddressSource, AuthMode, BrokerType, RealtimeGatewaySpec},
+    v1alpha1::{AuthMode, BrokerKind, ClientAddressFrom, RealtimeGatewaySpec},
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use sha2::{Digest, Sha256};
@@ -84,8 +84,10 @@ pub fn load(source: &Source) -> Result<(Settings, Vec<Finding>), LoadError> {
             (Some(config), Some(expires))
         }
     };
-    let rules = spec.rules();
-    let hash = Sha256::digest(&text).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let rules = spec.channel_rules();
+    let digest = Sha256::digest(&text);
+    let hash = digest.first_chunk().map_or(0, |it| u32::from_be_bytes(*it));
+    let hash = format!("{hash:08x}");
     let settings = Settings {
         name: manifest.name,
         namespace: manifest.namespace,
@@ -106,15 +108,17 @@ fn unsupported(spec: &RealtimeGatewaySpec) -> Vec<Finding> {
     let mut refuse = |path: &str, value: &str, right: &str| {
         found.push(Finding {
             path: path.to_owned(),
+            line: None,
+            column: None,
             value: value.to_owned(),
             problem: "is not supported by this version of the gateway".to_owned(),
             right: right.to_owned(),
         });
     };
-    if spec.broker.kind == BrokerType::NATS {
+    if spec.broker.kind == BrokerKind::Nats {
         refuse("spec.broker.type", "NATS", "Memory");
     }
-    if spec.client_address.from == AddressSource::ProxyProtocol {
+    if spec.client_address.from == ClientAddressFrom::ProxyProtocol {
         refuse("spec.clientAddress.from", "ProxyProtocol", "Socket or XForwardedFor");
     }
     if spec.auth.jwt.as_ref().is_some_and(|jwt| jwt.jwks.is_some()) {
@@ -159,8 +163,7 @@ fn verifier(spec: &RealtimeGatewaySpec, secrets: &Path) -> Result<Verifier, Load
 }
 
 fn api_keys(spec: &RealtimeGatewaySpec, secrets: &Path) -> Result<Vec<String>, LoadError> {
-    let Some(api) = &spec.api else { return Ok(Vec::new()) };
-    let name = &api.key_secret_name;
+    let Some(name) = &spec.api.key_secret_name else { return Ok(Vec::new()) };
     let wrong = |what: &str| LoadError::Secret(name.clone(), format!("api-key: {what}"));
     let file = secret(secrets, name, "api-key")?;
     let text = String::from_utf8(file).map_err(|_| wrong("is not text"))?;
@@ -252,14 +255,8 @@ pub fn apply(state: &mut State, loaded: Result<(Settings, Vec<Finding>), LoadErr
                 warn!(event = "config_warning", %warning, "ignored in the manifest");
             }
             if let Some(first) = &state.settings {
-                let differs = |(new, old): ((_, String), (_, String))| (new != old).then_some(new.0);
-                state.restart_required = settings
-                    .spec
-                    .startup()
-                    .into_iter()
-                    .zip(first.spec.startup())
-                    .filter_map(differs)
-                    .collect();
+                state.restart_required =
+                    settings.spec.startup().changed_since(&first.spec.startup());
             }
             for field in &state.restart_required {
                 warn!(event = "restart_required", field, "is read at start: restart to apply it");

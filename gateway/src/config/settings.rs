@@ -2,13 +2,10 @@
 
 use std::sync::Arc;
 
-use headgate_crds::v1alpha1::{ChannelRule, PresenceMode, RealtimeGatewaySpec};
+use headgate_crds::v1alpha1::{ChannelRule, Presence, RealtimeGatewaySpec};
 
 use crate::{
-    auth::token::Verifier,
-    broker::memory::Retention,
-    hub::outbox::Bounds,
-    protocol::topic::Topic,
+    auth::token::Verifier, broker::memory::Retention, hub::outbox::Bounds, protocol::topic::Topic,
     websocket::assembler::Limits as MessageLimits,
 };
 
@@ -41,7 +38,7 @@ pub struct Settings {
 impl Settings {
     /// The rule of a channel, `@user` or `@all`.
     pub fn rule(&self, name: &str) -> Option<&ChannelRule> {
-        self.rules.iter().find(|rule| rule.pattern.matches(name))
+        self.rules.iter().find(|rule| rule.r#match.matches(name))
     }
 
     /// What a topic keeps, if anything.
@@ -49,16 +46,16 @@ impl Settings {
         let history = self.rule(topic.name())?.history.as_ref()?;
         Some(Retention {
             messages_max: history.messages as usize,
-            age_max_ms: history.max_age.millis(),
+            age_max_ms: history.max_age.as_millis(),
         })
     }
 
     /// What is known of who is in a channel.
-    pub fn presence(&self, topic: &Topic) -> PresenceMode {
+    pub fn presence(&self, topic: &Topic) -> Presence {
         if topic.is_own() {
-            return PresenceMode::Disabled;
+            return Presence::Disabled;
         }
-        self.rule(topic.name()).map_or(PresenceMode::Disabled, |rule| rule.presence)
+        self.rule(topic.name()).map_or(Presence::Disabled, |rule| rule.presence)
     }
 
     /// What a connection may send.

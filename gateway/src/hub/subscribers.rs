@@ -75,14 +75,12 @@ impl Subscribers {
     /// is the first.
     #[expect(clippy::cast_possible_truncation, reason = "connections of a process fit in 32 bits")]
     pub fn add(&mut self, topic: &Topic, subscriber: Subscriber) -> (TopicId, u32, bool) {
-        let id = match self.ids.get(topic) {
-            Some(id) => *id,
-            None => {
-                let id =
-                    self.topics.insert(Entry { topic: topic.clone(), subscribers: Vec::new() });
-                self.ids.insert(topic.clone(), id);
-                id
-            }
+        let id = if let Some(id) = self.ids.get(topic) {
+            *id
+        } else {
+            let id = self.topics.insert(Entry { topic: topic.clone(), subscribers: Vec::new() });
+            self.ids.insert(topic.clone(), id);
+            id
         };
         let Some(entry) = self.topics.get_mut(id) else { return (id, 0, false) };
         let place = entry.subscribers.len() as u32;

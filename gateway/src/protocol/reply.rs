@@ -369,11 +369,15 @@ mod tests {
             &json!({"type":"subscribed","id":1,"payload":{"channel":"a\"b","epoch":"ab","offset":7,"recovered":false}}),
         );
         check(
-            |out| drop(message(out, Some("a"), b"[1]", Some(3), Some("al"))),
+            |out| {
+                message(out, Some("a"), b"[1]", Some(3), Some("al"));
+            },
             &json!({"type":"message","payload":{"channel":"a","data":[1],"offset":3,"user":"al"}}),
         );
         check(
-            |out| drop(message(out, None, b"null", None, None)),
+            |out| {
+                message(out, None, b"null", None, None);
+            },
             &json!({"type":"message","payload":{"data":null}}),
         );
         check(

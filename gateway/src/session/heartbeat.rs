@@ -49,8 +49,8 @@ impl Heartbeat {
 
     /// What is due now.
     pub fn due(&mut self, now_ms: u64, spec: &RealtimeGatewaySpec) -> Due {
-        let pong_wait = spec.pong_wait.millis();
-        let idle = spec.limits.idle_timeout.millis();
+        let pong_wait = spec.pong_wait.as_millis();
+        let idle = spec.limits.idle_timeout.as_millis();
         if now_ms >= self.expires_ms {
             return Due::Close(CloseReason::TokenExpired);
         }
@@ -66,7 +66,7 @@ impl Heartbeat {
         if idle > 0 && now_ms >= self.active_ms + idle {
             return Due::Close(CloseReason::Idle);
         }
-        if now_ms >= self.heard_ms.max(self.pinged_ms) + spec.ping_period.millis() {
+        if now_ms >= self.heard_ms.max(self.pinged_ms) + spec.ping_period.as_millis() {
             self.pinged_ms = now_ms;
             return Due::Ping;
         }
@@ -75,11 +75,11 @@ impl Heartbeat {
 
     /// When something will be due, if nothing happens.
     pub fn next_ms(&self, spec: &RealtimeGatewaySpec) -> u64 {
-        let pong_wait = spec.pong_wait.millis();
-        let idle = spec.limits.idle_timeout.millis();
+        let pong_wait = spec.pong_wait.as_millis();
+        let idle = spec.limits.idle_timeout.as_millis();
         let partial = self.partial_since_ms.map_or(u64::MAX, |since| since + pong_wait);
         let idle = if idle > 0 { self.active_ms + idle } else { u64::MAX };
-        let ping = self.heard_ms.max(self.pinged_ms) + spec.ping_period.millis();
+        let ping = self.heard_ms.max(self.pinged_ms) + spec.ping_period.as_millis();
         [self.expires_ms, self.authenticate_by_ms, partial, idle, ping, self.heard_ms + pong_wait]
             .into_iter()
             .min()

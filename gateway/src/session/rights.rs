@@ -35,21 +35,21 @@ pub fn may_publish(rule: Option<&ChannelRule>, identity: &Identity, channel: &st
 mod tests {
     use std::sync::Arc;
 
-    use headgate_crds::v1alpha1::PresenceMode;
+    use headgate_crds::v1alpha1::Presence;
 
     use super::*;
 
     #[test]
     fn a_grant_never_widens_nobody() {
-        let grants = Grants { subscribe: vec![ChannelPattern::any()], ..Grants::default() };
+        let grants = Grants { subscribe: vec![ChannelPattern::everything()], ..Grants::default() };
         let granted = Identity { grants: Arc::new(grants), ..Identity::default() };
         let user = Identity { user: Some("al".into()), ..Identity::default() };
         let check = |access, identity: &Identity, expected| {
             let rule = ChannelRule {
-                pattern: ChannelPattern::any(),
+                r#match: ChannelPattern::everything(),
                 subscribe: access,
                 publish: access,
-                presence: PresenceMode::Disabled,
+                presence: Presence::Disabled,
                 history: None,
             };
             assert_eq!(may_subscribe(Some(&rule), identity, "a"), expected, "{access:?}");

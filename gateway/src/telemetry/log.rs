@@ -1,7 +1,9 @@
 //! Logs: an event and its fields, as text or JSON, on standard output.
 
 use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::{EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Registry, layer::SubscriberExt, reload, util::SubscriberInitExt,
+};
 
 /// How a line looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -26,8 +28,10 @@ fn filter(level: &str) -> EnvFilter {
 
 /// Starts logging. A reader that stops reading loses lines rather than stopping a worker.
 pub fn start(format: Format) -> Log {
-    let (writer, guard): (NonBlocking, _) =
-        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(16_384).finish(std::io::stdout());
+    let (writer, guard): (NonBlocking, _) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(16_384)
+        .finish(std::io::stdout());
     let (filter, handle) = reload::Layer::new(filter("info"));
     let registry = tracing_subscriber::registry().with(filter);
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(false);
@@ -42,6 +46,6 @@ pub fn start(format: Format) -> Log {
 impl Log {
     /// Changes the level.
     pub fn set_level(&self, level: headgate_crds::v1alpha1::LogLevel) {
-        let _ = self.filter.reload(filter(&format!("{level:?}")));
+        let _ = self.filter.reload(filter(&format!("{level:?}").to_lowercase()));
     }
 }

@@ -5,6 +5,8 @@
 //! incomplete is kept, so an idle connection keeps nothing. Lengths that a client declares are
 //! compared, never allocated.
 
+#![expect(clippy::mut_mut, reason = "input is a slice that shrinks from its front")]
+
 use std::io::Cursor;
 
 use tungstenite::protocol::frame::{
@@ -161,7 +163,7 @@ impl Assembler {
             }));
         }
         let Some(ready) = self.resume(input, limits)? else { return Ok(None) };
-        self.hand_out(ready, limits, inflater)
+        self.hand_out(&ready, limits, inflater)
     }
 
     /// Goes on with what is incomplete until something is whole or the input is used up.
@@ -190,15 +192,15 @@ impl Assembler {
     /// Hands out what is whole, and keeps no memory that is not needed.
     fn hand_out<'a>(
         &'a mut self,
-        ready: Ready,
+        ready: &Ready,
         limits: &Limits,
         inflater: &'a mut Inflater,
     ) -> Result<Option<Event<'a>>, Violation> {
         let Some(partial) = self.partial.as_mut() else { return Ok(None) };
         match ready {
-            Ready::Control(kind) => control(kind, &partial.control).map(Some),
+            Ready::Control(kind) => control(*kind, &partial.control).map(Some),
             Ready::Message(message) => {
-                whole_message(message, &partial.payload, limits, inflater).map(Some)
+                whole_message(*message, &partial.payload, limits, inflater).map(Some)
             }
         }
     }
@@ -412,12 +414,11 @@ mod tests {
     fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
         let mask = [1, 2, 3, 4];
         let mut out = vec![first];
-        match u8::try_from(payload.len()) {
-            Ok(length @ 0..=125) => out.push(0x80 | length),
-            _ => {
-                out.push(0x80 | 126);
-                out.extend_from_slice(&u16::try_from(payload.len()).unwrap().to_be_bytes());
-            }
+        if let Ok(length @ 0..=125) = u8::try_from(payload.len()) {
+            out.push(0x80 | length);
+        } else {
+            out.push(0xfe);
+            out.extend_from_slice(&u16::try_from(payload.len()).unwrap().to_be_bytes());
         }
         out.extend_from_slice(&mask);
         let mut payload = payload.to_vec();

@@ -95,7 +95,7 @@ mod tests {
         #[test]
         fn unmasking_in_parts_is_unmasking_at_once(bytes in prop::collection::vec(any::<u8>(), 0..99), mask: [u8; 4], at in 0_usize..99) {
             let naive: Vec<u8> = bytes.iter().enumerate().map(|(i, byte)| byte ^ mask[i % 4]).collect();
-            let mut parts = bytes.clone();
+            let mut parts = bytes;
             let at = at.min(parts.len());
             let (first, second) = parts.split_at_mut(at);
             unmask(first, mask, 0);

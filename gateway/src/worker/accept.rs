@@ -59,7 +59,8 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
     drop(probe);
     (0..count)
         .map(|_| {
-            let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+            let socket =
+                Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
             socket.set_reuse_address(true)?;
             socket.set_reuse_port(true)?;
             socket.set_nonblocking(true)?;
@@ -71,8 +72,15 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
 }
 
 /// A worker's thread.
-pub fn work(index: usize, shared: Arc<Shared>, listener: StdListener, mut inbox: mpsc::Receiver<Message>) {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+pub fn work(
+    index: usize,
+    shared: Arc<Shared>,
+    listener: StdListener,
+    mut inbox: mpsc::Receiver<Message>,
+) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return;
+    };
     let settings = shared.settings.load_full();
     let worker = Rc::new(RefCell::new(Worker::new(index, Arc::clone(&shared), settings)));
     let tasks = LocalSet::new();
@@ -82,7 +90,10 @@ pub fn work(index: usize, shared: Arc<Shared>, listener: StdListener, mut inbox:
         tokio::task::spawn_local(accept(Rc::clone(&worker), Arc::clone(&shared), listener));
         // Broadcasts reach every worker, whoever is connected.
         let key = ConnectionKey::new(index, 0xff_ffff, 0);
-        shared.to_home(&Topic::all(), Message::Attach { topic: Topic::all(), connection: key, recover: None, member: None });
+        shared.to_home(
+            &Topic::all(),
+            Message::Attach { topic: Topic::all(), connection: key, recover: None, member: None },
+        );
         let mut batch = Vec::new();
         while inbox.recv_many(&mut batch, 512).await > 0 {
             let is_last = batch.iter().any(|it| matches!(it, Message::Stop));
@@ -113,7 +124,14 @@ async fn accept(worker: Rc<RefCell<Worker>>, shared: Arc<Shared>, listener: TcpL
             Ok((tcp, peer)) => {
                 let pending = shared.load.begin();
                 let worker = Rc::clone(&worker);
-                tokio::task::spawn_local(begin(worker, Arc::clone(&shared), settings, tcp, peer, pending));
+                tokio::task::spawn_local(begin(
+                    worker,
+                    Arc::clone(&shared),
+                    settings,
+                    tcp,
+                    peer,
+                    pending,
+                ));
             }
             Err(error) => {
                 // Out of files, most likely: those who are here go on.
@@ -124,14 +142,27 @@ async fn accept(worker: Rc<RefCell<Worker>>, shared: Arc<Shared>, listener: TcpL
     }
 }
 
-async fn begin(worker: Rc<RefCell<Worker>>, shared: Arc<Shared>, settings: Arc<Settings>, tcp: TcpStream, peer: SocketAddr, pending: Place) {
+async fn begin(
+    worker: Rc<RefCell<Worker>>,
+    shared: Arc<Shared>,
+    settings: Arc<Settings>,
+    tcp: TcpStream,
+    peer: SocketAddr,
+    pending: Place,
+) {
     let within = settings.spec.limits.handshake_timeout.get();
     let _ = tcp.set_nodelay(true);
-    let _ = SockRef::from(&tcp).set_tcp_user_timeout(Some(Duration::from_secs(60)));
-    let context = Rc::new(Admission { shared: Arc::clone(&shared), settings: Arc::clone(&settings), peer: peer.ip() });
+    let _ = SockRef::from(&tcp).set_tcp_user_timeout(Some(Duration::from_mins(1)));
+    let context = Rc::new(Admission {
+        shared: Arc::clone(&shared),
+        settings: Arc::clone(&settings),
+        peer: peer.ip(),
+    });
     let upgraded = timeout(within, async {
         match &settings.tls {
-            None => upgrade(tcp, &context).await.map(|(tcp, early, admitted)| (Transport::Plain(tcp), early, admitted)),
+            None => upgrade(tcp, &context)
+                .await
+                .map(|(tcp, early, admitted)| (Transport::Plain(tcp), early, admitted)),
             Some(tls) => {
                 let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(tls));
                 let stream = acceptor.accept(tcp).await.ok()?;
@@ -157,7 +188,8 @@ fn enter(worker: &Rc<RefCell<Worker>>, transport: Transport, admitted: Admitted)
     let mut worker = worker.borrow_mut();
     let now_ms = worker.now_ms();
     let spec = &worker.settings.spec;
-    let (period_ms, timeout_ms) = (spec.ping_period.millis(), spec.limits.handshake_timeout.millis());
+    let (period_ms, timeout_ms) =
+        (spec.ping_period.as_millis(), spec.limits.handshake_timeout.as_millis());
     let pace = Pace::new(&spec.limits, now_ms);
     let nonce = worker.rng.u32(..);
     let key = ConnectionKey::new(worker.index, worker.connections.vacant_key(), nonce);
@@ -165,7 +197,7 @@ fn enter(worker: &Rc<RefCell<Worker>>, transport: Transport, admitted: Admitted)
     if !admitted.is_authenticated {
         heartbeat.authenticate_by_ms = now_ms + timeout_ms;
     }
-    let Admitted { upgrade, identity, is_authenticated, is_echo, doomed, address, places } = admitted;
+    let Admitted { upgrade, identity, is_authenticated, is_echo, doomed, places } = admitted;
     worker.open(Connection {
         key,
         transport,
@@ -185,7 +217,6 @@ fn enter(worker: &Rc<RefCell<Worker>>, transport: Transport, admitted: Admitted)
         delayed_until_ms: None,
         armed_ms: 0,
         waker: None,
-        address,
         opened_ms: now_ms,
         is_echo,
         places,
@@ -211,7 +242,6 @@ struct Admitted {
     is_echo: bool,
     /// A browser sees no status, so it is told by a close.
     doomed: Option<CloseReason>,
-    address: IpAddr,
     places: Vec<Place>,
 }
 
@@ -229,15 +259,25 @@ impl Admission {
         let now_ms = shared.now_ms();
         let mut places = Vec::new();
         if !is_echo {
-            places.extend(shared.load.address(now_ms, address::key(client), &spec.limits.per_address)?);
+            places.extend(shared.load.address(
+                now_ms,
+                address::key(client),
+                &spec.limits.per_address,
+            )?);
             shared.load.accept(now_ms, &spec.limits.connect_rate)?;
         }
         if shared.is_draining.load(Ordering::Relaxed) {
             return Err(Refusal::Draining);
         }
-        places.push(shared.load.connect(spec.max_connections as usize)?);
+        places.push(shared.load.connect(spec.max_connections as usize).inspect_err(|_| {
+            if spec.limits.max_idle_connections.is_some() {
+                shared.send(fastrand::usize(..shared.workers()), Message::MakeRoom);
+            }
+        })?);
         let has_origin = parts.headers.contains_key(header::ORIGIN);
-        if !is_echo && !origin::is_allowed(&parts.headers, &spec.allowed_origins, spec.missing_origin) {
+        if !is_echo
+            && !origin::is_allowed(&parts.headers, &spec.allowed_origins, spec.missing_origin)
+        {
             return Err(Refusal::Origin);
         }
         let mut admitted = Admitted {
@@ -246,7 +286,6 @@ impl Admission {
             is_authenticated: true,
             is_echo,
             doomed: None,
-            address: client,
             places,
         };
         if is_echo || spec.auth.mode == AuthMode::Disabled {
@@ -259,15 +298,25 @@ impl Admission {
                 if let Some(user) = &admitted.identity.user {
                     match shared.load.user(user, spec.limits.connections_per_user) {
                         Ok(place) => admitted.places.push(place),
-                        Err(refusal) => admitted.doomed = Some(told(CloseReason::UserConnections, refusal)?),
+                        Err(refusal) => {
+                            admitted.doomed = Some(told(CloseReason::UserConnections, refusal)?);
+                        }
                     }
                 }
             }
-            Ok(None) if spec.auth.first_message == Permission::Allow => admitted.is_authenticated = spec.auth.mode == AuthMode::Optional,
+            Ok(None) if spec.auth.first_message == Permission::Allow => {
+                admitted.is_authenticated = spec.auth.mode == AuthMode::Optional;
+            }
             Ok(None) if spec.auth.mode == AuthMode::Optional => {}
-            Ok(None) | Err(TokenError::Refused(_)) => admitted.doomed = Some(told(CloseReason::TokenRefused, Refusal::Token)?),
-            Err(TokenError::Expired) => admitted.doomed = Some(told(CloseReason::TokenExpired, Refusal::Token)?),
-            Err(TokenError::Undecided) => admitted.doomed = Some(told(CloseReason::Undecided, Refusal::Keys)?),
+            Ok(None) | Err(TokenError::Refused(_)) => {
+                admitted.doomed = Some(told(CloseReason::TokenRefused, Refusal::Token)?);
+            }
+            Err(TokenError::Expired) => {
+                admitted.doomed = Some(told(CloseReason::TokenExpired, Refusal::Token)?);
+            }
+            Err(TokenError::Undecided) => {
+                admitted.doomed = Some(told(CloseReason::Undecided, Refusal::Keys)?);
+            }
         }
         Ok(admitted)
     }
@@ -330,7 +379,7 @@ where
         Some(Ok(admitted)) if served.is_ok() => return Some((stream, parts.read_buf, admitted)),
         Some(Ok(_)) => return None,
         Some(Err(refusal)) => refusal,
-        None => unread(&gate, served.err()?)?,
+        None => unread(&gate, &served.err()?)?,
     };
     admission.shared.metrics.refused.with_label_values(&[refusal.code()]).inc();
     debug!(event = "refused", code = refusal.code(), "upgrade refused");
@@ -344,7 +393,7 @@ where
 }
 
 /// Why hyper could not read a request; nothing is said to who sent none.
-fn unread(gate: &Gate, error: hyper::Error) -> Option<Refusal> {
+fn unread(gate: &Gate, error: &hyper::Error) -> Option<Refusal> {
     let scan = gate.scan.get();
     if scan.is_uri_too_long {
         return Some(Refusal::Handshake(HandshakeError::Uri));
@@ -352,7 +401,9 @@ fn unread(gate: &Gate, error: hyper::Error) -> Option<Refusal> {
     if scan.are_headers_too_large || error.is_parse_too_large() {
         return Some(Refusal::Handshake(HandshakeError::Headers));
     }
-    error.is_parse().then_some(Refusal::Handshake(HandshakeError::BadHandshake("not an HTTP/1.1 request")))
+    error
+        .is_parse()
+        .then_some(Refusal::Handshake(HandshakeError::BadHandshake("not an HTTP/1.1 request")))
 }
 
 fn switching(admitted: Option<&Admitted>) -> Response<Empty<Bytes>> {
@@ -393,7 +444,11 @@ struct Guarded<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         let mut scan = self.gate.scan.get();
@@ -404,8 +459,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.gate.is_open.get() { Pin::new(&mut self.stream).poll_write(cx, bytes) } else { Poll::Ready(Ok(bytes.len())) }
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.gate.is_open.get() {
+            Pin::new(&mut self.stream).poll_write(cx, bytes)
+        } else {
+            Poll::Ready(Ok(bytes.len()))
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

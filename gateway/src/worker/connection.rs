@@ -1,6 +1,11 @@
 //! One client: its socket, what waits for it, and where it stands in each channel.
 
-use std::{collections::VecDeque, io::{self, IoSlice}, net::IpAddr, sync::Arc, task::Waker};
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    sync::Arc,
+    task::Waker,
+};
 
 use bytes::Bytes;
 
@@ -9,7 +14,10 @@ use crate::{
     admission::load::Place,
     auth::identity::Identity,
     broker::publication::{ConnectionKey, Publication},
-    hub::{outbox::{Bounds, Outbox}, subscribers::TopicId},
+    hub::{
+        outbox::{Bounds, Outbox},
+        subscribers::TopicId,
+    },
     protocol::{close::CloseReason, position::Position},
     session::{heartbeat::Heartbeat, pace::Pace},
     websocket::{assembler::Assembler, frame, handshake::Dialect},
@@ -45,10 +53,10 @@ pub struct Connection {
     /// When the wheel looks here.
     pub armed_ms: u64,
     pub waker: Option<Waker>,
-    pub address: IpAddr,
     pub opened_ms: u64,
     /// Echoes every message: the route of the conformance suite.
     pub is_echo: bool,
+    /// Given back when the connection is dropped.
     pub places: Vec<Place>,
 }
 
@@ -80,15 +88,19 @@ pub enum State {
     Held(Box<Held>),
 }
 
+/// The `id` of a request, where the client gave one.
+#[derive(Debug)]
+pub struct ReplyTo(pub Option<Box<str>>);
+
 /// What is published meanwhile, and what is replayed first.
 #[derive(Debug, Default)]
 pub struct Held {
-    /// The request's `id`; `None` outside where nobody asked.
-    pub reply: Option<Option<Box<str>>>,
+    /// Who wants to be told; nobody does where the gateway subscribed by itself.
+    pub reply: Option<ReplyTo>,
     /// Whether the home has answered.
     pub is_attached: bool,
     pub replay: VecDeque<Arc<Publication>>,
-    pub held: VecDeque<Arc<Publication>>,
+    pub waiting: VecDeque<Arc<Publication>>,
     /// Publications up to here were too many to hold.
     pub lost: Option<Position>,
     pub has_lost: bool,
@@ -119,12 +131,16 @@ impl Connection {
     fn put(&mut self, frame: &Bytes, bounds: Option<Bounds>) -> Sent {
         if self.outbox.is_empty() && !self.transport.wants_write() {
             return match self.transport.write(&[IoSlice::new(frame)]) {
-                Ok(written) if written == frame.len() && !self.transport.wants_write() => Sent::Done,
+                Ok(written) if written == frame.len() && !self.transport.wants_write() => {
+                    Sent::Done
+                }
                 Ok(written) => {
                     self.outbox.push_rest(frame.slice(written.min(frame.len())..));
                     Sent::Queued
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.queue(frame, bounds),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.queue(frame, bounds)
+                }
                 Err(_) => Sent::Lost,
             };
         }
@@ -154,9 +170,8 @@ impl Connection {
     /// Writes what waits; whether all is written.
     pub fn flush(&mut self) -> io::Result<bool> {
         let transport = &mut self.transport;
-        let result = transport
-            .flush()
-            .and_then(|()| self.outbox.flush(|slices| transport.write(slices)));
+        let result =
+            transport.flush().and_then(|()| self.outbox.flush(|slices| transport.write(slices)));
         match result {
             Ok(()) => {
                 let is_done = !self.transport.wants_write();

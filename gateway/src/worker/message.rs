@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::{
-    auth::revocations::{Revocations, Revoked},
+    auth::revocations::Revocations,
     broker::{
         memory::{Attached, Page, Publish},
         presence::{Member, Notice},
@@ -71,13 +71,23 @@ pub enum Message {
     /// To a home: order, keep and hand on.
     Publish { publish: Publish, except: Option<ConnectionKey>, publisher: Publisher },
     /// To a home: a worker begins to listen, for a connection.
-    Attach { topic: Topic, connection: ConnectionKey, recover: Option<ClientPosition>, member: Option<Member> },
+    Attach {
+        topic: Topic,
+        connection: ConnectionKey,
+        recover: Option<ClientPosition>,
+        member: Option<Member>,
+    },
     /// To a home: nobody on a worker listens any more.
     Detach { topic: Topic, worker: usize },
     /// To a home: a connection is no longer in a channel.
     Leave { topic: Topic, connection: ConnectionKey },
     /// To a home: what is kept?
-    History { topic: Topic, since: Option<ClientPosition>, limit: usize, asker: Asker<Option<Result<Page, ErrorCode>>> },
+    History {
+        topic: Topic,
+        since: Option<ClientPosition>,
+        limit: usize,
+        asker: Asker<Option<Result<Page, ErrorCode>>>,
+    },
     /// To a home: who is here?
     Presence { topic: Topic, asker: Asker<Members> },
     /// From a home: for everybody who listens.
@@ -85,7 +95,12 @@ pub enum Message {
     /// From a home: about presence.
     Notice(Notice),
     /// From a home: an answer to `Attach`.
-    Attached { topic: Topic, connection: ConnectionKey, recover: Option<ClientPosition>, attached: Attached },
+    Attached {
+        topic: Topic,
+        connection: ConnectionKey,
+        recover: Option<ClientPosition>,
+        attached: Attached,
+    },
     /// From a home: history began anew or ended.
     Gap { topic: Topic, position: Option<Position> },
     /// From a home: an envelope for one connection.
@@ -103,7 +118,9 @@ pub enum Message {
     /// Subscribe or unsubscribe a user's connections; how many.
     Subscribe { user: Arc<str>, topic: Topic, is_on: bool, done: oneshot::Sender<usize> },
     /// Somebody is no longer welcome.
-    Revoke { revoked: Revoked, all: Arc<Revocations>, done: oneshot::Sender<usize> },
+    Revoke { all: Arc<Revocations>, done: oneshot::Sender<usize> },
+    /// The pod is full: the longest idle goes, if too many are idle.
+    MakeRoom,
     /// List connections.
     Connections(oneshot::Sender<Vec<ConnectionInfo>>),
     /// List topics and their subscribers.

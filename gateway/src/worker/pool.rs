@@ -23,9 +23,18 @@ use super::{
 use crate::{
     admission::load::Load,
     auth::revocations::{Full, Revocations, Revoked},
-    broker::{Broker, memory::{Key, Page, Publish, WORKERS_MAX}, publication::ConnectionKey},
+    broker::{
+        Broker,
+        memory::{Key, Page, Publish, WORKERS_MAX},
+        publication::ConnectionKey,
+    },
     config::settings::Settings,
-    protocol::{close::CloseReason, error::ErrorCode, position::{ClientPosition, Position}, topic::Topic},
+    protocol::{
+        close::CloseReason,
+        error::ErrorCode,
+        position::{ClientPosition, Position},
+        topic::Topic,
+    },
     telemetry::metrics::Metrics,
 };
 
@@ -77,6 +86,11 @@ impl Shared {
         self.lost.get(worker).is_some_and(|it| it.swap(false, Ordering::Relaxed))
     }
 
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.mailboxes.len()
+    }
+
     /// Whether a worker's thread has ended.
     pub fn has_dead_worker(&self) -> bool {
         self.mailboxes.iter().any(mpsc::Sender::is_closed)
@@ -116,7 +130,8 @@ impl Pool {
         let count = workers();
         let listeners = accept::bind(listen, count)?;
         let address = listeners.first().map_or(Ok(listen), std::net::TcpListener::local_addr)?;
-        let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(MAILBOX)).unzip();
+        let (mailboxes, inboxes): (Vec<_>, Vec<_>) =
+            (0..count).map(|_| mpsc::channel(MAILBOX)).unzip();
         let shared = Arc::new(Shared {
             began: Instant::now(),
             broker: Broker::memory(count),
@@ -171,14 +186,22 @@ impl Pool {
         self.shared.beats.iter().all(|it| now_ms.saturating_sub(it.load(Ordering::Relaxed)) < 5_000)
     }
 
-    async fn ask_home<T>(&self, topic: &Topic, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, Unavailable> {
+    async fn ask_home<T>(
+        &self,
+        topic: &Topic,
+        message: impl FnOnce(oneshot::Sender<T>) -> Message,
+    ) -> Result<T, Unavailable> {
         let (done, answer) = oneshot::channel();
-        let mailbox = self.shared.mailboxes.get(self.shared.broker.home_of(topic)).ok_or(Unavailable)?;
+        let mailbox =
+            self.shared.mailboxes.get(self.shared.broker.home_of(topic)).ok_or(Unavailable)?;
         mailbox.send(message(done)).await.map_err(|_| Unavailable)?;
         answer.await.map_err(|_| Unavailable)
     }
 
-    async fn ask_all<T>(&self, message: impl Fn(oneshot::Sender<T>) -> Message) -> Result<Vec<T>, Unavailable> {
+    async fn ask_all<T>(
+        &self,
+        message: impl Fn(oneshot::Sender<T>) -> Message,
+    ) -> Result<Vec<T>, Unavailable> {
         let mut answers = Vec::new();
         for mailbox in &self.shared.mailboxes {
             let (done, answer) = oneshot::channel();
@@ -193,48 +216,100 @@ impl Pool {
     }
 
     /// Publishes; back when it is handed to every worker, and kept where the topic has history.
-    pub async fn publish(&self, topic: Topic, data: Bytes, key: Option<Arc<str>>, except: Option<ConnectionKey>) -> Result<Option<Position>, Unavailable> {
+    pub async fn publish(
+        &self,
+        topic: Topic,
+        data: Bytes,
+        key: Option<Arc<str>>,
+        except: Option<ConnectionKey>,
+    ) -> Result<Option<Position>, Unavailable> {
         let key = key.map(|key| Key { user: None, key });
         let publish = Publish { topic: topic.clone(), data, user: None, key };
-        self.ask_home(&topic, |done| Message::Publish { publish, except, publisher: Publisher::Api(done) }).await
+        self.ask_home(&topic, |done| Message::Publish {
+            publish,
+            except,
+            publisher: Publisher::Api(done),
+        })
+        .await
     }
 
     /// A page of a topic's history; `None` where it has none.
-    pub async fn history(&self, topic: &Topic, since: Option<ClientPosition>, limit: usize) -> Result<Option<Result<Page, ErrorCode>>, Unavailable> {
-        self.ask_home(topic, |done| Message::History { topic: topic.clone(), since, limit, asker: Asker::Api(done) }).await
+    pub async fn history(
+        &self,
+        topic: &Topic,
+        since: Option<ClientPosition>,
+        limit: usize,
+    ) -> Result<Option<Result<Page, ErrorCode>>, Unavailable> {
+        self.ask_home(topic, |done| Message::History {
+            topic: topic.clone(),
+            since,
+            limit,
+            asker: Asker::Api(done),
+        })
+        .await
     }
 
     /// Who is in a channel.
     pub async fn presence(&self, topic: &Topic) -> Result<Members, Unavailable> {
-        self.ask_home(topic, |done| Message::Presence { topic: topic.clone(), asker: Asker::Api(done) }).await
+        self.ask_home(topic, |done| Message::Presence {
+            topic: topic.clone(),
+            asker: Asker::Api(done),
+        })
+        .await
     }
 
     /// Closes connections; how many.
-    pub async fn disconnect(&self, target: &Target, reason: CloseReason) -> Result<usize, Unavailable> {
-        Ok(self.ask_all(|done| Message::Disconnect { target: target.clone(), reason, done }).await?.iter().sum())
+    pub async fn disconnect(
+        &self,
+        target: &Target,
+        reason: CloseReason,
+    ) -> Result<usize, Unavailable> {
+        Ok(self
+            .ask_all(|done| Message::Disconnect { target: target.clone(), reason, done })
+            .await?
+            .iter()
+            .sum())
     }
 
     /// Sends something to one connection; whether it is here.
     pub async fn send(&self, connection: ConnectionKey, data: &Bytes) -> Result<bool, Unavailable> {
-        let all = self.ask_all(|done| Message::Send { connection, data: data.clone(), done }).await?;
+        let all =
+            self.ask_all(|done| Message::Send { connection, data: data.clone(), done }).await?;
         Ok(all.contains(&true))
     }
 
     /// Subscribes or unsubscribes the connections of a user; how many.
-    pub async fn subscribe(&self, user: &Arc<str>, topic: &Topic, is_on: bool) -> Result<usize, Unavailable> {
-        let all = self.ask_all(|done| Message::Subscribe { user: Arc::clone(user), topic: topic.clone(), is_on, done }).await?;
+    pub async fn subscribe(
+        &self,
+        user: &Arc<str>,
+        topic: &Topic,
+        is_on: bool,
+    ) -> Result<usize, Unavailable> {
+        let all = self
+            .ask_all(|done| Message::Subscribe {
+                user: Arc::clone(user),
+                topic: topic.clone(),
+                is_on,
+                done,
+            })
+            .await?;
         Ok(all.iter().sum())
     }
 
     /// Revokes a token or a user until `expires`; how many connections ended.
-    pub async fn revoke(&self, revoked: Revoked, expires: u64, now: u64) -> Result<Result<usize, Full>, Unavailable> {
+    pub async fn revoke(
+        &self,
+        revoked: Revoked,
+        expires: u64,
+        now: u64,
+    ) -> Result<Result<usize, Full>, Unavailable> {
         let mut all = Revocations::clone(&self.shared.revocations.load());
-        if let Err(full) = all.add(revoked.clone(), expires, now) {
+        if let Err(full) = all.add(revoked, expires, now) {
             return Ok(Err(full));
         }
         let all = Arc::new(all);
         self.shared.revocations.store(Arc::clone(&all));
-        let ended = self.ask_all(|done| Message::Revoke { revoked: revoked.clone(), all: Arc::clone(&all), done }).await?;
+        let ended = self.ask_all(|done| Message::Revoke { all: Arc::clone(&all), done }).await?;
         Ok(Ok(ended.iter().sum()))
     }
 

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use headgate_crds::v1alpha1::{AuthMode, PresenceMode};
+use headgate_crds::v1alpha1::{AuthMode, Presence};
 
 use super::{
+    connection::ReplyTo,
     message::{Asker, Message, Publisher},
     state::{Worker, unix_now},
 };
 use crate::{
     auth::{identity::Grants, token::TokenError},
-    broker::{memory::{Key, Publish}, publication::ConnectionKey},
+    broker::{
+        memory::{Key, Publish},
+        publication::ConnectionKey,
+    },
     protocol::{
         close::CloseReason,
         data,
@@ -69,7 +73,12 @@ impl Worker {
         }
     }
 
-    fn request(&mut self, key: ConnectionKey, id: Option<&str>, request: Request<'_>) -> Result<(), ClientError> {
+    fn request(
+        &mut self,
+        key: ConnectionKey,
+        id: Option<&str>,
+        request: Request<'_>,
+    ) -> Result<(), ClientError> {
         let now_ms = self.now_ms();
         let settings = Arc::clone(&self.settings);
         self.shared.metrics.received.with_label_values(&[request.label()]).inc();
@@ -85,7 +94,9 @@ impl Worker {
             }
             return Err(ErrorCode::RateLimited.into());
         }
-        if !connection.is_authenticated && !matches!(request, Request::Ping | Request::Authenticate { .. }) {
+        if !connection.is_authenticated
+            && !matches!(request, Request::Ping | Request::Authenticate { .. })
+        {
             return Err(ErrorCode::Forbidden.into());
         }
         let identity = connection.identity.clone();
@@ -99,7 +110,7 @@ impl Worker {
             Request::Subscribe { channel: name, recover } => {
                 let topic = channel(&name)?;
                 self.may_subscribe(key, &topic)?;
-                self.subscribe(key, &topic, recover, Some(boxed));
+                self.subscribe(key, &topic, recover, Some(ReplyTo(boxed)));
             }
             Request::Unsubscribe { channel: name } => {
                 let topic = channel(&name)?;
@@ -114,8 +125,10 @@ impl Worker {
                     return Err(ErrorCode::Forbidden.into());
                 }
                 let data = data::compact(json).into_owned().into();
-                let retry = retry.map(|it| Key { user: identity.user.clone(), key: it.as_ref().into() });
-                let publish = Publish { topic: topic.clone(), data, user: identity.user.clone(), key: retry };
+                let retry =
+                    retry.map(|it| Key { user: identity.user.clone(), key: it.as_ref().into() });
+                let publish =
+                    Publish { topic: topic.clone(), data, user: identity.user.clone(), key: retry };
                 let publisher = boxed.map_or(Publisher::Nobody, |id| Publisher::Client(key, id));
                 let except = (!echo).then_some(key);
                 let message = Message::Publish { publish, except, publisher };
@@ -130,11 +143,14 @@ impl Worker {
                 }
                 self.may_read(key, &topic, &identity.grants.history)?;
                 let asker = Asker::Client(key, boxed);
-                self.shared.to_home(&topic, Message::History { topic: topic.clone(), since, limit, asker });
+                self.shared.to_home(
+                    &topic,
+                    Message::History { topic: topic.clone(), since, limit, asker },
+                );
             }
             Request::Presence { channel: name } => {
                 let topic = channel(&name)?;
-                if settings.presence(&topic) == PresenceMode::Disabled {
+                if settings.presence(&topic) == Presence::Disabled {
                     return Err(ErrorCode::Forbidden.into());
                 }
                 self.may_read(key, &topic, &identity.grants.presence)?;
@@ -147,7 +163,11 @@ impl Worker {
 
     fn is_subscribed(&self, key: ConnectionKey, topic: &Topic) -> bool {
         let id = self.subscribers.find(topic);
-        id.is_some_and(|id| self.connections.get(key.slot()).is_some_and(|it| it.key == key && it.subscription(id).is_some()))
+        id.is_some_and(|id| {
+            self.connections
+                .get(key.slot())
+                .is_some_and(|it| it.key == key && it.subscription(id).is_some())
+        })
     }
 
     /// Whether a subscription may begin; one that is there begins anew without a replay.
@@ -168,7 +188,12 @@ impl Worker {
     }
 
     /// Reading a channel takes a live subscription or the grant of that name.
-    fn may_read(&self, key: ConnectionKey, topic: &Topic, granted: &[headgate_crds::value::ChannelPattern]) -> Result<(), ClientError> {
+    fn may_read(
+        &self,
+        key: ConnectionKey,
+        topic: &Topic,
+        granted: &[headgate_crds::value::ChannelPattern],
+    ) -> Result<(), ClientError> {
         if self.is_subscribed(key, topic) || Grants::any(granted, topic.name()) {
             Ok(())
         } else {
@@ -177,7 +202,12 @@ impl Worker {
     }
 
     /// The first token of a connection, or a fresh one.
-    fn authenticate(&mut self, key: ConnectionKey, id: Option<&str>, token: &str) -> Result<(), ClientError> {
+    fn authenticate(
+        &mut self,
+        key: ConnectionKey,
+        id: Option<&str>,
+        token: &str,
+    ) -> Result<(), ClientError> {
         let settings = Arc::clone(&self.settings);
         let invalid = || ClientError::from(ErrorCode::TokenInvalid);
         if settings.spec.auth.mode == AuthMode::Disabled {
@@ -185,7 +215,8 @@ impl Worker {
         }
         let now = unix_now();
         let verified = settings.verifier.verify(token, now);
-        let is_revoked = verified.as_ref().is_ok_and(|it| self.shared.revocations.load().contain(it, now));
+        let is_revoked =
+            verified.as_ref().is_ok_and(|it| self.shared.revocations.load().contain(it, now));
         let Some(connection) = self.find(key) else { return Ok(()) };
         let is_first = !connection.is_authenticated;
         let identity = match verified {
@@ -224,7 +255,8 @@ impl Worker {
         connection.identity = identity;
         connection.is_authenticated = true;
         connection.heartbeat.authenticate_by_ms = u64::MAX;
-        connection.heartbeat.expires_ms = now_ms + expires.saturating_sub(now).saturating_mul(1_000);
+        connection.heartbeat.expires_ms =
+            now_ms + expires.saturating_sub(now).saturating_mul(1_000);
         let expires_ms = connection.heartbeat.expires_ms;
         self.arm(key.slot(), expires_ms);
         self.reply(key.slot(), |out| reply::authenticated(out, id, user.as_deref(), expires));

@@ -10,13 +10,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use headgate_crds::v1alpha1::{CompressionMode, PresenceMode};
+use headgate_crds::v1alpha1::{CompressionMode, Presence};
 use slab::Slab;
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::{
-    connection::{Closing, Connection, Held, Sent, State, Subscription},
+    connection::{Closing, Connection, Held, ReplyTo, Sent, State, Subscription},
     message::{Asker, ConnectionInfo, Message, Publisher, Target},
     pool::Shared,
 };
@@ -27,8 +27,18 @@ use crate::{
         publication::{ConnectionKey, Publication},
     },
     config::settings::Settings,
-    hub::{subscribers::{Moved, Subscriber, Subscribers}, wheel::Wheel},
-    protocol::{close::CloseReason, encoded::Encoded, error::{ClientError, ErrorCode}, position::{ClientPosition, Position}, reply, topic::Topic},
+    hub::{
+        subscribers::{Moved, Subscriber, Subscribers},
+        wheel::Wheel,
+    },
+    protocol::{
+        close::CloseReason,
+        encoded::Encoded,
+        error::{ClientError, ErrorCode},
+        position::{ClientPosition, Position},
+        reply,
+        topic::Topic,
+    },
     session::{heartbeat::Due, rights},
     websocket::{
         assembler::{Event, Violation},
@@ -82,9 +92,11 @@ struct Counts {
 impl Worker {
     pub fn new(index: usize, shared: Arc<Shared>, settings: Arc<Settings>) -> Self {
         let now_ms = shared.now_ms();
-        let bytes_max = usize::try_from(settings.spec.broker.history_bytes.bytes()).unwrap_or(usize::MAX);
-        let partition = Partition::new(Arc::clone(&shared.history_bytes), bytes_max, fastrand::u64(..));
-        let level = settings.spec.compression.level;
+        let bytes_max =
+            usize::try_from(settings.spec.broker.history_bytes.bytes()).unwrap_or(usize::MAX);
+        let partition =
+            Partition::new(Arc::clone(&shared.history_bytes), bytes_max, fastrand::u64(..));
+        let level = settings.spec.compression.level.into();
         Self {
             index,
             shared,
@@ -160,7 +172,10 @@ impl Worker {
     fn welcome(&mut self, key: ConnectionKey) {
         let settings = Arc::clone(&self.settings);
         let positions: Vec<(String, Option<Position>)> = {
-            let Some(connection) = self.connections.get(key.slot()).filter(|it| it.key == key) else { return };
+            let Some(connection) = self.connections.get(key.slot()).filter(|it| it.key == key)
+            else {
+                return;
+            };
             connection
                 .subscriptions
                 .iter()
@@ -182,7 +197,7 @@ impl Worker {
             let it = reply::Welcome {
                 connection: &name,
                 user: identity.user.as_deref(),
-                ping_period_ms: settings.spec.ping_period.millis(),
+                ping_period_ms: settings.spec.ping_period.as_millis(),
                 message_bytes_max: settings.spec.max_message_size.bytes(),
                 expires: identity.expires,
                 subscriptions: &positions,
@@ -193,7 +208,11 @@ impl Worker {
         // What was held goes out behind the welcome.
         let count = self.find(key).map_or(0, |it| it.subscriptions.len());
         for index in 0..count {
-            if let Some(State::Held(held)) = self.find(key).and_then(|it| it.subscriptions.get_mut(index)).map(|it| &mut it.state) {
+            if let Some(State::Held(held)) = self
+                .find(key)
+                .and_then(|it| it.subscriptions.get_mut(index))
+                .map(|it| &mut it.state)
+            {
                 held.lost = None;
             }
             self.pump(key.slot(), index);
@@ -209,9 +228,12 @@ impl Worker {
         key: ConnectionKey,
         topic: &Topic,
         recover: Option<ClientPosition>,
-        reply: Option<Option<Box<str>>>,
+        reply: Option<ReplyTo>,
     ) {
-        let Some(connection) = self.connections.get_mut(key.slot()).filter(|it| it.key == key) else { return };
+        let Some(connection) = self.connections.get_mut(key.slot()).filter(|it| it.key == key)
+        else {
+            return;
+        };
         #[expect(clippy::cast_possible_truncation, reason = "the limit is far below 2^32")]
         let index = connection.subscriptions.len() as u32;
         let (id, place, _) = self.subscribers.add(topic, Subscriber { slot: key.slot(), index });
@@ -219,12 +241,15 @@ impl Worker {
         let state = State::Held(Box::new(held));
         connection.subscriptions.push(Subscription { topic: id, place, after: 0, state });
         self.counts.subscriptions += 1;
-        let member = (self.settings.presence(topic) != PresenceMode::Disabled).then(|| Member {
+        let member = (self.settings.presence(topic) != Presence::Disabled).then(|| Member {
             connection: key,
             user: connection.identity.user.clone(),
             info: connection.identity.info.clone(),
         });
-        self.shared.to_home(topic, Message::Attach { topic: topic.clone(), connection: key, recover, member });
+        self.shared.to_home(
+            topic,
+            Message::Attach { topic: topic.clone(), connection: key, recover, member },
+        );
     }
 
     /// Ends a subscription.
@@ -237,7 +262,10 @@ impl Worker {
     }
 
     fn remove(&mut self, key: ConnectionKey, index: usize) {
-        let Some(connection) = self.connections.get_mut(key.slot()).filter(|it| it.key == key) else { return };
+        let Some(connection) = self.connections.get_mut(key.slot()).filter(|it| it.key == key)
+        else {
+            return;
+        };
         if index >= connection.subscriptions.len() {
             return;
         }
@@ -250,12 +278,15 @@ impl Worker {
         let topic = self.subscribers.topic(gone.topic).cloned();
         let (moved, emptied) = self.subscribers.remove(gone.topic, gone.place);
         if let Some(Moved { subscriber, place }) = moved
-            && let Some(it) = self.connections.get_mut(subscriber.slot).and_then(|it| it.subscriptions.get_mut(subscriber.index as usize))
+            && let Some(it) = self
+                .connections
+                .get_mut(subscriber.slot)
+                .and_then(|it| it.subscriptions.get_mut(subscriber.index as usize))
         {
             it.place = place;
         }
         let Some(topic) = topic else { return };
-        if self.settings.presence(&topic) != PresenceMode::Disabled {
+        if self.settings.presence(&topic) != Presence::Disabled {
             self.shared.to_home(&topic, Message::Leave { topic: topic.clone(), connection: key });
         }
         if let Some(topic) = emptied {
@@ -294,7 +325,7 @@ impl Worker {
     /// Something waits: the task looks after the socket, the wheel after the time.
     fn queued(&mut self, slot: usize) {
         let now_ms = self.now_ms();
-        let write_wait = self.settings.spec.write_wait.millis();
+        let write_wait = self.settings.spec.write_wait.as_millis();
         let Some(connection) = self.connections.get_mut(slot) else { return };
         if connection.blocked_since_ms.is_none() {
             connection.blocked_since_ms = Some(now_ms);
@@ -411,7 +442,9 @@ impl Worker {
             let mut buffer = std::mem::take(&mut self.buffer);
             let read = self.connections.get_mut(slot).map(|it| it.transport.read(&mut buffer));
             match read {
-                Some(Ok(count)) if count > 0 => self.received(key, buffer.get_mut(..count).unwrap_or_default()),
+                Some(Ok(count)) if count > 0 => {
+                    self.received(key, buffer.get_mut(..count).unwrap_or_default());
+                }
                 Some(Err(error)) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 _ => self.lose(slot),
             }
@@ -455,14 +488,17 @@ impl Worker {
         let settings = Arc::clone(&self.settings);
         let Some(connection) = self.find(key) else { return };
         connection.heartbeat.heard_ms = now_ms;
-        let pause_ms = if connection.is_echo { 0 } else { connection.pace.bytes(now_ms, input.len(), &settings.spec.limits) };
+        let pause_ms = if connection.is_echo {
+            0
+        } else {
+            connection.pace.bytes(now_ms, input.len(), &settings.spec.limits)
+        };
         if pause_ms > 0 {
             connection.paused_until_ms = now_ms + pause_ms;
             self.arm(slot, now_ms + pause_ms);
         }
         let Some(mut inflater) = self.inflater.take() else { return };
-        loop {
-            let Some(connection) = self.find(key) else { break };
+        while let Some(connection) = self.find(key) {
             // After a close frame, sent or received, nothing is read.
             if connection.closing.is_some() {
                 break;
@@ -500,7 +536,7 @@ impl Worker {
     }
 
     fn note_partial(&mut self, key: ConnectionKey, now_ms: u64) {
-        let pong_wait = self.settings.spec.pong_wait.millis();
+        let pong_wait = self.settings.spec.pong_wait.as_millis();
         let Some(connection) = self.find(key) else { return };
         if !connection.assembler.is_incomplete() {
             connection.heartbeat.partial_since_ms = None;
@@ -561,7 +597,8 @@ impl Worker {
         let window = self.find(key).and_then(|it| it.window_bits);
         let fits = window.is_some_and(|bits| bits >= 15 || payload.len() <= 1 << bits);
         let deflated = fits.then(|| self.deflater.borrow_mut().deflate(payload, 1)).flatten();
-        let frame = deflated.map_or_else(|| frame::message(is_text, payload), |it| frame::compressed(is_text, &it));
+        let frame = deflated
+            .map_or_else(|| frame::message(is_text, payload), |it| frame::compressed(is_text, &it));
         let Some(connection) = self.find(key) else { return };
         let sent = connection.send(&frame, None);
         self.sent(key.slot(), sent);
@@ -579,16 +616,17 @@ impl Worker {
             let mut run = vec![publication];
             let limit = self.settings.spec.batching.max_messages as usize;
             while except.is_none() && run.len() < limit {
-                let is_same = |next: &Message| {
-                    matches!((next, run.first()), (Message::Deliver { publication, except: None }, Some(first)) if publication.topic == first.topic)
+                let is_same = |next: &Message| matches!((next, run.first()), (Message::Deliver { publication, except: None }, Some(first)) if publication.topic == first.topic);
+                let Some(Message::Deliver { publication, .. }) = batch.next_if(is_same) else {
+                    break;
                 };
-                let Some(Message::Deliver { publication, .. }) = batch.next_if(is_same) else { break };
                 run.push(publication);
             }
             self.deliver(&run, except);
         }
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each message, in the order of the enum")]
     fn one(&mut self, message: Message) {
         let now_ms = self.now_ms();
         match message {
@@ -608,19 +646,24 @@ impl Worker {
                     Publisher::Nobody => {}
                     Publisher::Api(done) => drop(done.send(position)),
                     Publisher::Client(connection, id) => {
-                        let encoded = Encoded::build(96, |out| reply::published(out, &id, channel.name(), position));
+                        let encoded = Encoded::build(96, |out| {
+                            reply::published(out, &id, channel.name(), position);
+                        });
                         self.answer(connection, encoded.frame().clone());
                     }
                 }
             }
             Message::Attach { topic, connection, recover, member } => {
                 let retention = self.settings.retention(&topic);
-                let attached = self.partition.attach(now_ms, &topic, connection.worker(), recover, retention);
+                let attached =
+                    self.partition.attach(now_ms, &topic, connection.worker(), recover, retention);
                 let to = connection.worker();
                 if let Some(member) = member {
-                    let is_announced = self.settings.presence(&topic) == PresenceMode::Announced;
-                    if let Some((notice, workers)) = self.partition.join(now_ms, &topic, member, is_announced) {
-                        self.announce(notice, workers);
+                    let is_announced = self.settings.presence(&topic) == Presence::Announced;
+                    if let Some((notice, workers)) =
+                        self.partition.join(now_ms, &topic, member, is_announced)
+                    {
+                        self.announce(&notice, workers);
                     }
                 }
                 self.shared.send(to, Message::Attached { topic, connection, recover, attached });
@@ -629,10 +672,13 @@ impl Worker {
                 // A subscriber that came meanwhile has attached behind this message.
                 self.partition.detach(&topic, worker);
             }
-            Message::Leave { topic, connection } => self.partition.leave(now_ms, &topic, connection),
+            Message::Leave { topic, connection } => {
+                self.partition.leave(now_ms, &topic, connection);
+            }
             Message::History { topic, since, limit, asker } => {
                 let retention = self.settings.retention(&topic);
-                let page = retention.map(|it| self.partition.history(now_ms, &topic, since, limit, it));
+                let page =
+                    retention.map(|it| self.partition.history(now_ms, &topic, since, limit, it));
                 match asker {
                     Asker::Api(done) => drop(done.send(page)),
                     Asker::Client(connection, id) => {
@@ -640,7 +686,14 @@ impl Worker {
                         let encoded = Encoded::build(1_024, |out| match &page {
                             Some(Ok(page)) => {
                                 let messages = page.messages.iter().map(|it| it.past());
-                                reply::history(out, id, topic.name(), page.position, messages, page.more);
+                                reply::history(
+                                    out,
+                                    id,
+                                    topic.name(),
+                                    page.position,
+                                    messages,
+                                    page.more,
+                                );
                             }
                             Some(Err(code)) => reply::error(out, id, &(*code).into()),
                             None => reply::error(out, id, &ErrorCode::Forbidden.into()),
@@ -654,13 +707,15 @@ impl Worker {
                 match asker {
                     Asker::Api(done) => drop(done.send((members, total))),
                     Asker::Client(connection, id) => {
-                        let names: Vec<_> = members.iter().map(|it| it.connection.to_string()).collect();
+                        let names: Vec<_> =
+                            members.iter().map(|it| it.connection.to_string()).collect();
                         let encoded = Encoded::build(1_024, |out| {
-                            let members = members.iter().zip(&names).map(|(it, name)| reply::Present {
-                                user: it.user.as_deref(),
-                                connection: name,
-                                info: it.info.as_deref(),
-                            });
+                            let members =
+                                members.iter().zip(&names).map(|(it, name)| reply::Present {
+                                    user: it.user.as_deref(),
+                                    connection: name,
+                                    info: it.info.as_deref(),
+                                });
                             reply::presence(out, id.as_deref(), topic.name(), members, total);
                         });
                         self.answer(connection, encoded.frame().clone());
@@ -669,12 +724,17 @@ impl Worker {
             }
             Message::Deliver { publication, except } => self.deliver(&[publication], except),
             Message::Notice(notice) => self.notice(&notice),
-            Message::Attached { topic, connection, recover, attached } => self.attached(connection, &topic, recover, attached),
+            Message::Attached { topic, connection, recover, attached } => {
+                self.attached(connection, &topic, recover, attached);
+            }
             Message::Gap { topic, position } => {
                 let frame = Encoded::build(96, |out| reply::gap(out, topic.name(), position));
                 if let Some(id) = self.subscribers.find(&topic) {
                     for subscriber in self.subscribers.of(id).to_vec() {
-                        let found = self.connections.get_mut(subscriber.slot).and_then(|it| it.subscriptions.get_mut(subscriber.index as usize));
+                        let found = self
+                            .connections
+                            .get_mut(subscriber.slot)
+                            .and_then(|it| it.subscriptions.get_mut(subscriber.index as usize));
                         if let Some(it) = found {
                             it.after = 0;
                         }
@@ -687,7 +747,7 @@ impl Worker {
                     self.send(connection.slot(), &frame);
                 }
             }
-            Message::Configure(settings) => self.configure(settings),
+            Message::Configure(settings) => self.configure(&settings),
             Message::Drain { period_ms } => self.begin_drain(period_ms),
             Message::Stop => {
                 for slot in self.slots() {
@@ -705,7 +765,8 @@ impl Worker {
             Message::Send { connection, data, done } => {
                 let is_here = self.find(connection).is_some_and(|it| it.closing.is_none());
                 if is_here {
-                    let is_plain = self.find(connection).is_some_and(|it| it.dialect == Dialect::Plain);
+                    let is_plain =
+                        self.find(connection).is_some_and(|it| it.dialect == Dialect::Plain);
                     self.reply(connection.slot(), |out| {
                         let channel = if is_plain { None } else { Some("@user") };
                         reply::message(out, channel, &data, None, None);
@@ -717,26 +778,36 @@ impl Worker {
                 let mut count = 0;
                 for slot in self.targets(&Target::User(user)) {
                     let Some(key) = self.connections.get(slot).map(|it| it.key) else { continue };
-                    let has = self.subscribers.find(&topic).is_some_and(|id| self.connections.get(slot).is_some_and(|it| it.subscription(id).is_some()));
+                    let has = self.subscribers.find(&topic).is_some_and(|id| {
+                        self.connections.get(slot).is_some_and(|it| it.subscription(id).is_some())
+                    });
                     if is_on && !has {
-                        self.subscribe(key, &topic, None, Some(None));
+                        self.subscribe(key, &topic, None, Some(ReplyTo(None)));
                         count += 1;
                     } else if !is_on && self.unsubscribe(key, &topic) {
-                        self.reply(slot, |out| reply::ended(out, topic.name(), "unsubscribed", "by the application"));
+                        self.reply(slot, |out| {
+                            reply::ended(out, topic.name(), "unsubscribed", "by the application");
+                        });
                         count += 1;
                     }
                 }
                 let _ = done.send(count);
             }
-            Message::Revoke { revoked: _, all, done } => {
+            Message::Revoke { all, done } => {
                 let now = unix_now();
-                let gone: Vec<_> = self.connections.iter().filter(|(_, it)| it.closing.is_none() && all.contain(&it.identity, now)).map(|(slot, _)| slot).collect();
+                let gone: Vec<_> = self
+                    .connections
+                    .iter()
+                    .filter(|(_, it)| it.closing.is_none() && all.contain(&it.identity, now))
+                    .map(|(slot, _)| slot)
+                    .collect();
                 let count = gone.len();
                 for slot in gone {
                     self.close(slot, CloseReason::Revoked);
                 }
                 let _ = done.send(count);
             }
+            Message::MakeRoom => self.make_room(now_ms),
             Message::Connections(done) => {
                 let list = self.connections.iter().map(|(_, it)| ConnectionInfo {
                     key: it.key,
@@ -759,25 +830,39 @@ impl Worker {
 
     fn targets(&self, target: &Target) -> Vec<usize> {
         match target {
-            Target::Connection(key) => self.connections.get(key.slot()).filter(|it| it.key == *key && it.closing.is_none()).map(|_| key.slot()).into_iter().collect(),
+            Target::Connection(key) => self
+                .connections
+                .get(key.slot())
+                .filter(|it| it.key == *key && it.closing.is_none())
+                .map(|_| key.slot())
+                .into_iter()
+                .collect(),
             Target::User(user) => {
                 let id = self.subscribers.find(&Topic::user(user));
-                id.map_or(Vec::new(), |id| self.subscribers.of(id).iter().map(|it| it.slot).collect())
+                id.map_or(Vec::new(), |id| {
+                    self.subscribers.of(id).iter().map(|it| it.slot).collect()
+                })
             }
         }
     }
 
-    fn answer(&mut self, connection: ConnectionKey, frame: Bytes) {
+    fn answer(&self, connection: ConnectionKey, frame: Bytes) {
         self.shared.send(connection.worker(), Message::Answer { connection, frame });
     }
 
-    fn fan_out(&mut self, publication: &Arc<Publication>, workers: Workers, except: Option<ConnectionKey>) {
+    fn fan_out(
+        &self,
+        publication: &Arc<Publication>,
+        workers: Workers,
+        except: Option<ConnectionKey>,
+    ) {
         for worker in workers.iter() {
-            self.shared.send(worker, Message::Deliver { publication: Arc::clone(publication), except });
+            self.shared
+                .send(worker, Message::Deliver { publication: Arc::clone(publication), except });
         }
     }
 
-    fn announce(&mut self, notice: Notice, workers: Workers) {
+    fn announce(&self, notice: &Notice, workers: Workers) {
         for worker in workers.iter() {
             self.shared.send(worker, Message::Notice(notice.clone()));
         }
@@ -791,13 +876,23 @@ impl Worker {
     }
 
     /// A topic's home has answered: the reply, what was missed, then what came meanwhile.
-    fn attached(&mut self, key: ConnectionKey, topic: &Topic, recover: Option<ClientPosition>, attached: Attached) {
+    fn attached(
+        &mut self,
+        key: ConnectionKey,
+        topic: &Topic,
+        recover: Option<ClientPosition>,
+        attached: Attached,
+    ) {
         let Some(id) = self.subscribers.find(topic) else { return };
-        let Some(connection) = self.connections.get_mut(key.slot()).filter(|it| it.key == key) else { return };
+        let Some(connection) = self.connections.get_mut(key.slot()).filter(|it| it.key == key)
+        else {
+            return;
+        };
         let Some(index) = connection.subscription(id) else { return };
         let Some(subscription) = connection.subscriptions.get_mut(index) else { return };
         let Attached { position, recovered, missed } = attached;
-        let recovered_from = recover.and_then(ClientPosition::known).filter(|_| recovered == Some(true));
+        let recovered_from =
+            recover.and_then(ClientPosition::known).filter(|_| recovered == Some(true));
         let told = recovered_from.or(position);
         subscription.after = told.map_or(0, |at| at.offset);
         let State::Held(held) = &mut subscription.state else { return };
@@ -817,7 +912,9 @@ impl Worker {
             return;
         }
         if let Some(id) = reply {
-            self.reply(key.slot(), |out| reply::subscribed(out, id.as_deref(), topic.name(), told, recovered));
+            self.reply(key.slot(), |out| {
+                reply::subscribed(out, id.0.as_deref(), topic.name(), told, recovered);
+            });
         }
         self.pump(key.slot(), index);
     }
@@ -826,7 +923,10 @@ impl Worker {
     fn pump(&mut self, slot: usize, index: usize) {
         loop {
             let Some(connection) = self.connections.get_mut(slot) else { return };
-            if connection.opening.is_some() || connection.has_unsent() || connection.closing.is_some() {
+            if connection.opening.is_some()
+                || connection.has_unsent()
+                || connection.closing.is_some()
+            {
                 return;
             }
             let Some(subscription) = connection.subscriptions.get_mut(index) else { return };
@@ -836,7 +936,9 @@ impl Worker {
             }
             if let Some(next) = held.replay.pop_front() {
                 subscription.after = next.position.map_or(subscription.after, |at| at.offset);
-                let frame = connection.frame_of(&next, |it| deflate(&self.settings, &self.deflater, it)).clone();
+                let frame = connection
+                    .frame_of(&next, |it| deflate(&self.settings, &self.deflater, it))
+                    .clone();
                 let sent = connection.send(&frame, None);
                 self.counts.delivered += 1;
                 self.sent(slot, sent);
@@ -845,11 +947,12 @@ impl Worker {
             if held.has_lost {
                 let at = held.lost.take().map(|at| Position { offset: at.offset + 1, ..at });
                 held.has_lost = false;
-                let name = self.subscribers.topic(subscription.topic).map(|it| it.name().to_owned());
+                let name =
+                    self.subscribers.topic(subscription.topic).map(|it| it.name().to_owned());
                 self.reply(slot, |out| reply::gap(out, &name.unwrap_or_default(), at));
                 continue;
             }
-            let Some(next) = held.held.pop_front() else {
+            let Some(next) = held.waiting.pop_front() else {
                 subscription.state = State::Live;
                 return;
             };
@@ -867,31 +970,43 @@ impl Worker {
         let bounds = self.settings.outbox_bounds();
         let joined = Joined::new(run, &self.settings);
         let held_max = bounds.messages_max;
-        let delay_ms = self.settings.spec.batching.max_delay.millis();
+        let delay_ms = self.settings.spec.batching.max_delay.as_millis();
         let mut unsettled = Vec::new();
         for subscriber in self.subscribers.of(id) {
             let Some(connection) = self.connections.get_mut(subscriber.slot) else { continue };
             if except == Some(connection.key) || connection.closing.is_some() {
                 continue;
             }
-            let Some(subscription) = connection.subscriptions.get_mut(subscriber.index as usize) else { continue };
+            let Some(subscription) = connection.subscriptions.get_mut(subscriber.index as usize)
+            else {
+                continue;
+            };
             if let State::Held(held) = &mut subscription.state {
                 hold(held, run, held_max);
                 continue;
             }
             let after = subscription.after;
             let is_news = |it: &Publication| it.position.is_none_or(|at| at.offset > after);
-            subscription.after = run.last().and_then(|it| it.position).map_or(after, |at| at.offset.max(after));
+            subscription.after =
+                run.last().and_then(|it| it.position).map_or(after, |at| at.offset.max(after));
             connection.heartbeat.active_ms = now_ms;
             let sent = match &joined {
-                Some(joined) if delay_ms == 0 && connection.window_bits.is_none() && is_news(first) => {
+                Some(joined)
+                    if delay_ms == 0 && connection.window_bits.is_none() && is_news(first) =>
+                {
                     connection.send(joined.of(connection.dialect), Some(bounds))
                 }
                 _ => {
                     let mut all = Sent::Done;
                     for publication in run.iter().filter(|it| is_news(it)) {
-                        let frame = connection.frame_of(publication, |it| deflate(&self.settings, &self.deflater, it)).clone();
-                        let sent = if delay_ms > 0 { connection.delay(&frame, bounds) } else { connection.send(&frame, Some(bounds)) };
+                        let frame = connection
+                            .frame_of(publication, |it| deflate(&self.settings, &self.deflater, it))
+                            .clone();
+                        let sent = if delay_ms > 0 {
+                            connection.delay(&frame, bounds)
+                        } else {
+                            connection.send(&frame, Some(bounds))
+                        };
                         if sent != Sent::Done {
                             all = sent;
                         }
@@ -928,11 +1043,13 @@ impl Worker {
         }
     }
 
-    fn configure(&mut self, settings: Arc<Settings>) {
-        let old = std::mem::replace(&mut self.settings, Arc::clone(&settings));
+    fn configure(&mut self, settings: &Arc<Settings>) {
+        let old = std::mem::replace(&mut self.settings, Arc::clone(settings));
         let now_ms = self.now_ms();
-        let bytes_max = usize::try_from(settings.spec.broker.history_bytes.bytes()).unwrap_or(usize::MAX);
-        let changed = self.partition.reconfigure(now_ms, bytes_max, |topic| settings.retention(topic));
+        let bytes_max =
+            usize::try_from(settings.spec.broker.history_bytes.bytes()).unwrap_or(usize::MAX);
+        let changed =
+            self.partition.reconfigure(now_ms, bytes_max, |topic| settings.retention(topic));
         for (topic, workers, position) in changed {
             for worker in workers.iter() {
                 self.shared.send(worker, Message::Gap { topic: topic.clone(), position });
@@ -941,11 +1058,13 @@ impl Worker {
         for slot in self.slots() {
             let Some(connection) = self.connections.get_mut(slot) else { continue };
             let key = connection.key;
-            let is_vouched = connection.identity.key.is_none_or(|key| settings.verifier.vouches(key));
+            let is_vouched =
+                connection.identity.key.is_none_or(|key| settings.verifier.vouches(key));
             if !is_vouched && !connection.is_echo && connection.closing.is_none() {
                 // Spread over a minute, so that they do not come back all at once.
                 let within_ms = self.rng.u64(0..60_000);
-                connection.heartbeat.expires_ms = connection.heartbeat.expires_ms.min(now_ms + within_ms);
+                connection.heartbeat.expires_ms =
+                    connection.heartbeat.expires_ms.min(now_ms + within_ms);
             }
             connection.armed_ms = 0;
             self.arm(slot, now_ms);
@@ -957,18 +1076,28 @@ impl Worker {
 
     /// Ends the subscriptions that are no longer allowed.
     pub fn check_rights(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get(key.slot()).filter(|it| it.key == key) else { return };
+        let Some(connection) = self.connections.get(key.slot()).filter(|it| it.key == key) else {
+            return;
+        };
         let forbidden: Vec<Topic> = connection
             .subscriptions
             .iter()
             .filter_map(|it| self.subscribers.topic(it.topic))
             .filter(|topic| !topic.is_own())
-            .filter(|topic| !rights::may_subscribe(self.settings.rule(topic.name()), &connection.identity, topic.name()))
+            .filter(|topic| {
+                !rights::may_subscribe(
+                    self.settings.rule(topic.name()),
+                    &connection.identity,
+                    topic.name(),
+                )
+            })
             .cloned()
             .collect();
         for topic in forbidden {
             self.unsubscribe(key, &topic);
-            self.reply(key.slot(), |out| reply::ended(out, topic.name(), "forbidden", "no longer allowed"));
+            self.reply(key.slot(), |out| {
+                reply::ended(out, topic.name(), "forbidden", "no longer allowed");
+            });
         }
     }
 
@@ -995,7 +1124,9 @@ impl Worker {
             let Some((at, key)) = drain.queue.pop() else { break };
             let delay_ms = self.rng.u64(0..=drain.period_ms.clamp(1_000, 10_000));
             if self.find(key).is_some_and(|it| !it.is_echo) {
-                self.reply(key.slot(), |out| reply::reconnect(out, "drain", at.saturating_sub(now_ms), delay_ms));
+                self.reply(key.slot(), |out| {
+                    reply::reconnect(out, "drain", at.saturating_sub(now_ms), delay_ms);
+                });
             }
             drain.told.push_back((at, key));
         }
@@ -1006,7 +1137,10 @@ impl Worker {
             }
         }
         // Who came after the drain began goes with the last.
-        if now_ms >= drain.begun_ms + drain.period_ms && drain.queue.is_empty() && drain.told.is_empty() {
+        if now_ms >= drain.begun_ms + drain.period_ms
+            && drain.queue.is_empty()
+            && drain.told.is_empty()
+        {
             for slot in self.slots() {
                 self.close(slot, CloseReason::Draining);
             }
@@ -1028,7 +1162,7 @@ impl Worker {
         if now_ms >= self.swept_ms + 200 {
             self.swept_ms = now_ms;
             for (notice, workers) in self.partition.tick(now_ms) {
-                self.announce(notice, workers);
+                self.announce(&notice, workers);
             }
             self.report();
         }
@@ -1062,7 +1196,7 @@ impl Worker {
             self.queued(slot);
         }
         let Some(connection) = self.find(key) else { return };
-        let write_by = connection.blocked_since_ms.map(|since| since + spec.write_wait.millis());
+        let write_by = connection.blocked_since_ms.map(|since| since + spec.write_wait.as_millis());
         if write_by.is_some_and(|by| now_ms >= by) {
             return self.close(slot, CloseReason::WriteTimeout);
         }
@@ -1082,7 +1216,9 @@ impl Worker {
         }
         let Some(connection) = self.find(key) else { return };
         let mut next = connection.heartbeat.next_ms(spec);
-        next = next.min(write_by.unwrap_or(u64::MAX)).min(connection.delayed_until_ms.unwrap_or(u64::MAX));
+        next = next
+            .min(write_by.unwrap_or(u64::MAX))
+            .min(connection.delayed_until_ms.unwrap_or(u64::MAX));
         if connection.paused_until_ms > now_ms {
             next = next.min(connection.paused_until_ms);
         }
@@ -1111,36 +1247,44 @@ impl Worker {
         metrics.channels.add(now.2 - before.2);
     }
 
-    /// The connection of the longest idle, if it has been idle for a minute.
-    pub fn longest_idle(&self, now_ms: u64) -> Option<usize> {
-        let idle = self.connections.iter().filter(|(_, it)| it.closing.is_none() && now_ms.saturating_sub(it.heartbeat.active_ms) >= 60_000);
-        idle.min_by_key(|(_, it)| it.heartbeat.active_ms).map(|(slot, _)| slot)
-    }
-
-    /// How many connections have been idle for a minute.
-    pub fn idle(&self, now_ms: u64) -> usize {
-        self.connections.iter().filter(|(_, it)| now_ms.saturating_sub(it.heartbeat.active_ms) >= 60_000).count()
+    /// Closes the longest idle, if more are idle here than may be. Idle is who has exchanged no
+    /// message for a minute.
+    fn make_room(&mut self, now_ms: u64) {
+        let Some(idle_max) = self.settings.spec.limits.max_idle_connections else { return };
+        let is_idle = |it: &Connection| {
+            it.closing.is_none() && now_ms.saturating_sub(it.heartbeat.active_ms) >= 60_000
+        };
+        let idle: Vec<_> = self.connections.iter().filter(|(_, it)| is_idle(it)).collect();
+        let longest = idle.iter().min_by_key(|(_, it)| it.heartbeat.active_ms);
+        // Every worker has its part of the idle ones that may stay.
+        if idle.len() > idle_max as usize / self.shared.workers()
+            && let Some((slot, _)) = longest.copied()
+        {
+            self.close(slot, CloseReason::MadeRoom);
+        }
     }
 }
 
 /// Keeps what is published while a replay runs; too much of it becomes a gap.
 fn hold(held: &mut Held, run: &[Arc<Publication>], max: usize) {
     for publication in run {
-        if held.held.len() >= max {
-            held.lost = held.held.back().and_then(|it| it.position);
+        if held.waiting.len() >= max {
+            held.lost = held.waiting.back().and_then(|it| it.position);
             held.has_lost = true;
-            held.held.clear();
+            held.waiting.clear();
         }
-        held.held.push_back(Arc::clone(publication));
+        held.waiting.push_back(Arc::clone(publication));
     }
 }
 
 fn deflate(settings: &Settings, deflater: &RefCell<Deflater>, payload: &[u8]) -> Option<Bytes> {
     let compression = &settings.spec.compression;
-    if compression.mode == CompressionMode::Disabled || (payload.len() as u64) < compression.min_size.bytes() {
+    if compression.mode == CompressionMode::Disabled
+        || (payload.len() as u64) < compression.min_size.bytes()
+    {
         return None;
     }
-    let deflated = deflater.borrow_mut().deflate(payload, compression.level)?;
+    let deflated = deflater.borrow_mut().deflate(payload, compression.level.into())?;
     Some(frame::compressed(true, &deflated))
 }
 
