@@ -81,7 +81,7 @@ impl Worker {
     ) -> Result<(), ClientError> {
         let now_ms = self.now_ms();
         let settings = Arc::clone(&self.settings);
-        self.shared.metrics.received.with_label_values(&[request.label()]).inc();
+        self.counts.received(request.label());
         let Some(connection) = self.find(key) else { return Ok(()) };
         let kind = match request {
             Request::Subscribe { .. } | Request::Unsubscribe { .. } => Kind::Subscription,

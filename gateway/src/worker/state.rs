@@ -40,6 +40,7 @@ use crate::{
         topic::Topic,
     },
     session::{heartbeat::Due, rights},
+    telemetry::metrics::TYPES,
     websocket::{
         assembler::{Event, Violation},
         deflate::{Deflater, Inflater},
@@ -69,7 +70,7 @@ pub struct Worker {
     pub rng: fastrand::Rng,
     drain: Option<Drain>,
     swept_ms: u64,
-    counts: Counts,
+    pub counts: Counts,
 }
 
 /// Closes that are spread over time.
@@ -83,10 +84,21 @@ struct Drain {
 
 /// What a worker has counted since the last tick.
 #[derive(Default)]
-struct Counts {
+pub struct Counts {
     delivered: u64,
+    received: [u64; TYPES.len()],
     subscriptions: i64,
     reported: (i64, i64, i64),
+}
+
+impl Counts {
+    /// Counts an envelope of one of [`TYPES`].
+    pub fn received(&mut self, label: &str) {
+        let count = self.received.iter_mut().zip(TYPES).find(|(_, kind)| *kind == label);
+        if let Some((count, _)) = count {
+            *count += 1;
+        }
+    }
 }
 
 impl Worker {
@@ -1235,6 +1247,9 @@ impl Worker {
     fn report(&mut self) {
         let metrics = &self.shared.metrics;
         metrics.delivered.inc_by(std::mem::take(&mut self.counts.delivered));
+        for (count, kind) in self.counts.received.iter_mut().zip(TYPES) {
+            metrics.received.with_label_values(&[kind]).inc_by(std::mem::take(count));
+        }
         metrics.subscriptions.add(std::mem::take(&mut self.counts.subscriptions));
         let queues = self.connections.iter().fold((0, 0), |(messages, bytes), (_, it)| {
             (messages + it.outbox.messages(), bytes + it.outbox.bytes())
