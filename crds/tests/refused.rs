@@ -220,7 +220,7 @@ fn wrong_texts_are_found() {
     );
     one(
         "auth: {jwt: {keysSecretName: a, keys: [{algorithm: HS256, key: ../x}]}}",
-        "spec.auth.jwt.keys[0].key is ../x: not a file name; must be the name of a file in the Secret: letters, digits, -, _ and .",
+        "spec.auth.jwt.keys[0].key: not a file name; must be the name of a file in the Secret: letters, digits, -, _ and .",
     );
     one(
         "auth: {jwt: {jwks: {url: \"http://id.example.com/\"}}}",
@@ -379,6 +379,21 @@ fn rules_at_their_edges_let_pass() {
     right(
         "networkPolicy: {internalFrom: [{ipBlock: {cidr: 10.0.0.0/8}}, {podSelector: {}, namespaceSelector: {}}]}",
     );
+}
+
+#[test]
+fn what_may_be_a_secret_is_not_quoted() {
+    for spec in [
+        "auth: {jwt: {keysSecretName: a, keys: [{algorithm: HS256, key: \"hunter2 \"}]}}",
+        "auth: {jwt: {jwks: {url: \"https://bob:hunter2@id.example.com/\"}}}",
+        "broker: {type: NATS, nats: {url: \"nats://a,nats://bob:hunter2@b\"}}",
+        "telemetry: {otlp: {endpoint: \"http://bob:hunter2@otel:4317\"}}",
+    ] {
+        let found = findings(spec);
+
+        assert_eq!(found.len(), 1, "{spec}");
+        assert!(found.iter().all(|it| !it.contains("hunter2")), "{found:?}");
+    }
 }
 
 #[test]

@@ -184,7 +184,7 @@ impl<'a> Walk<'a> {
         if let Some(Value::Array(values)) = at.schema.get("enum") {
             return self.choice(at, text, values);
         }
-        let kind = at.schema.get(KIND_KEY).and_then(Value::as_str).and_then(Kind::named);
+        let kind = kind_of(at.schema);
         let length_max = at.schema.get("maxLength").and_then(Value::as_u64).unwrap_or(u64::MAX);
         let length = text.chars().count();
         if u64::try_from(length).is_ok_and(|length| length > length_max) {
@@ -224,7 +224,7 @@ impl<'a> Walk<'a> {
     }
 
     fn wrong(&mut self, at: At<'_>, problem: String, right: String) {
-        self.add(at.path, at.node.place, &written(&at.node.value), problem, right);
+        self.add(at.path, at.node.place, &quoted(at), problem, right);
     }
 
     fn add(&mut self, path: &str, place: Place, value: &str, problem: String, right: String) {
@@ -267,6 +267,18 @@ fn home_of(name: &str, path: &str, schema: Option<&Value>) -> Option<String> {
 }
 
 /// A value as the user wrote it, or in a word what it is.
+/// The value as it may be logged: not a secret that somebody wrote where its file's name or a URL belongs.
+fn quoted(at: At<'_>) -> String {
+    match (&at.node.value, kind_of(at.schema)) {
+        (Yaml::Text(text), Some(kind)) if kind.may_hold_secret(text) => String::new(),
+        (value, _) => written(value),
+    }
+}
+
+fn kind_of(schema: &Schema) -> Option<Kind> {
+    schema.get(KIND_KEY).and_then(Value::as_str).and_then(Kind::named)
+}
+
 fn written(value: &Yaml) -> String {
     match value {
         Yaml::Null => String::new(),

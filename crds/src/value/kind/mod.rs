@@ -231,6 +231,15 @@ impl Kind {
         (!is_right).then(|| format!("not {} {}", self.article(), self.name()))
     }
 
+    /// Whether a text that is wrong may hold a secret: a key where a file's name belongs, or a URL with a password.
+    pub fn may_hold_secret(self, text: &str) -> bool {
+        match self {
+            Self::FileName => true,
+            Self::HttpsUrl | Self::HttpUrl | Self::NatsUrl => text.contains('@'),
+            _ => false,
+        }
+    }
+
     /// The schema of a field of this kind.
     pub fn schema(self) -> Schema {
         let mut schema = json_schema!({
