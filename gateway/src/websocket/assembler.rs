@@ -578,7 +578,7 @@ mod tests {
         #[test]
         fn agrees_with_an_independent_assembler(frames in frames(), piece in 1_usize..40) {
             let wire: Vec<u8> = frames.iter().flat_map(|(first, payload)| masked(*first, payload)).collect();
-            let limits = Limits { fragments_max: 99, ..LIMITS };
+            let limits = Limits { message_bytes_max: 10_000, fragments_max: 99, ..LIMITS };
             let (mine, violation) = read(&wire, piece, &limits);
             let (at_once, at_once_violation) = read(&wire, wire.len(), &limits);
             prop_assert_eq!((&mine, violation.is_some()), (&at_once, at_once_violation.is_some()));
