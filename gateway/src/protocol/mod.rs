@@ -1,3 +1,44 @@
-//! The client protocol: envelopes, replies, errors and close codes. Pure.
+//! The client protocol: what a frame's text asks for, and what the gateway answers.
+//!
+//! Pure: text in, values out, and values in, text out. Who may do what, and when, is decided by
+//! the session; codes and field names are public (docs/protocol.md) and never change meaning.
+//!
+//! Nothing here may panic on what a client sends, nor recurse as deep as a client nests.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        reason = "a test that panics has failed, which is its job"
+    )
+)]
+
+pub mod channel;
+pub mod position;
+pub mod topic;
+
+pub mod data;
+mod object;
+pub mod request;
+
+pub mod encoded;
+pub mod error;
+mod json;
+pub mod reply;
 
 pub mod close;
+
+/// The two ways to speak to a client, chosen by subprotocol.
+///
+/// Plain differs in this alone: no `welcome`, no `channel` in a broadcast or in a message to the
+/// user, one envelope a frame unless `batching.plain` says otherwise, and binary frames are read
+/// as text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// `headgate.v1`.
+    V1,
+    /// `headgate.plain`, also for a client that offers no subprotocol.
+    Plain,
+}
