@@ -1,1 +1,34 @@
-//! What a channel has beyond its live subscribers: order, history, presence.
+//! What a topic has beyond its live subscribers: order, history, idempotent publishing, presence.
+//!
+//! Each topic has a home, the one worker whose [`Partition`] holds all of this for it, so that
+//! order needs no lock: whoever is elsewhere asks the home. Pure: time is an argument (since the
+//! start of the process), and what is to be told to clients is returned.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        reason = "a test that panics has failed, which is its job"
+    )
+)]
+
+mod publication;
+mod workers;
+
+mod ledger;
+mod memory;
+mod roster;
+mod stream;
+
+pub use ledger::HistoryBytes;
+pub use memory::{
+    Announcement, Attached, Outcome, Partition, Reset, TopicRules, TopicView, WORK_PER_TICK_MAX,
+};
+pub use publication::{Frames, Key, KeyScope, Publication, Publish};
+pub use roster::{MEMBERS_SHOWN_MAX, Member, Members, PresenceMode};
+pub use stream::{HistoryError, HistoryPage, HistoryRule};
+pub use workers::{Homes, WorkerSet};
+
+pub use crate::protocol::position::{ClientPosition, Epoch, Position};

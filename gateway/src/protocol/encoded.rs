@@ -61,8 +61,10 @@ fn header(payload_bytes: usize) -> ([u8; HEADER_BYTES_MAX], usize) {
         0..=125 => ([FINAL_TEXT, low, 0, 0, 0, 0, 0, 0, 0, 0], 2),
         126..=0xffff => ([FINAL_TEXT, 126, high, low, 0, 0, 0, 0, 0, 0], 4),
         _ => {
-            let [a, b, c, d, e, f, g, h] = (payload_bytes as u64).to_be_bytes();
-            ([FINAL_TEXT, 127, a, b, c, d, e, f, g, h], 10)
+            let mut header = [FINAL_TEXT, 127, 0, 0, 0, 0, 0, 0, 0, 0];
+            let length = (payload_bytes as u64).to_be_bytes();
+            header.iter_mut().skip(2).zip(length).for_each(|(to, from)| *to = from);
+            (header, 10)
         }
     }
 }

@@ -144,7 +144,7 @@ pub fn history<'a>(
     envelope(out, "history", id, |payload| {
         payload.string("channel", channel);
         position(payload, Some(top))
-            .list("messages", messages, |out, message| out.extend_from_slice(message))
+            .list("messages", messages, Vec::extend_from_slice)
             .boolean("more", more);
     });
 }

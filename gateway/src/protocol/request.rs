@@ -231,6 +231,7 @@ fn channel(payload: &RawValue) -> Option<Cow<'_, str>> {
 }
 
 /// A field that may be left out, or be `null`; `None` where it is there and wrong.
+#[allow(clippy::option_option, reason = "outside whether it is sound, inside whether it is there")]
 fn optional<'a, T>(
     value: Option<&'a RawValue>,
     read: impl FnOnce(&'a RawValue) -> Option<T>,
