@@ -83,6 +83,14 @@ impl Account {
     }
 }
 
+#[cfg(test)]
+impl Account {
+    /// What the whole process uses.
+    pub fn shared_used(&self) -> usize {
+        self.shared.used()
+    }
+}
+
 /// The place of a stored publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -105,6 +113,12 @@ impl Ledger {
     pub fn push(&mut self, max_age: Duration, entry: Entry) {
         self.lanes.entry(max_age).or_default().push_back(entry);
         self.entries += 1;
+    }
+
+    /// How many entries there are, with those that are not stored any more.
+    #[cfg(test)]
+    pub const fn len(&self) -> usize {
+        self.entries
     }
 
     /// Takes an entry whose age has passed.

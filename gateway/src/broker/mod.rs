@@ -17,15 +17,16 @@
 mod publication;
 mod workers;
 
+mod answer;
+mod epochs;
 mod ledger;
 mod memory;
 mod roster;
 mod stream;
 
+pub use answer::{Announcement, Attached, Outcome, Reset, TopicRules, TopicView};
 pub use ledger::HistoryBytes;
-pub use memory::{
-    Announcement, Attached, Outcome, Partition, Reset, TopicRules, TopicView, WORK_PER_TICK_MAX,
-};
+pub use memory::Partition;
 pub use publication::{Frames, Key, KeyScope, Publication, Publish};
 pub use roster::{MEMBERS_SHOWN_MAX, Member, Members, PresenceMode};
 pub use stream::{HistoryError, HistoryPage, HistoryRule};
