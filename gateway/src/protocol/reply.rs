@@ -307,3 +307,6 @@ fn member(fields: &mut Fields<'_>, member: &Member<'_>) {
             fields.raw("info", info.as_bytes());
         });
 }
+
+#[cfg(test)]
+mod tests;

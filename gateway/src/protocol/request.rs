@@ -284,3 +284,6 @@ fn cut(mut kind: Cow<'_, str>) -> Cow<'_, str> {
     }
     kind
 }
+
+#[cfg(test)]
+mod tests;

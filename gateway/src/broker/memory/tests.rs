@@ -11,7 +11,7 @@ use crate::{
     protocol::{Dialect, channel::ChannelName},
 };
 
-const RULE: HistoryRule = HistoryRule { messages: 3, max_age: Duration::from_secs(60) };
+const RULE: HistoryRule = HistoryRule { messages: 3, max_age: Duration::from_mins(1) };
 const HERE: usize = 7;
 
 fn at(seconds: u64) -> Duration {
@@ -135,6 +135,16 @@ fn what_is_too_old_is_removed_without_being_asked_for() {
 
     assert_eq!((partition.topics().len(), partition.due()), (0, None));
     assert_eq!(partition.account.publications, 0);
+}
+
+#[test]
+fn a_rule_that_keeps_nothing_costs_nothing() {
+    let mut partition = partition();
+    let nothing = HistoryRule { messages: 0, ..RULE };
+
+    partition.publish(at(0), says("a"), Some(nothing));
+
+    assert_eq!((partition.topics().len(), partition.account.shared_used()), (0, 0));
 }
 
 #[test]
@@ -298,7 +308,7 @@ fn a_rule_that_keeps_less_removes_at_once_and_on_time() {
 #[test]
 fn one_tick_does_bounded_work_and_the_next_goes_on() {
     let mut partition = partition();
-    for number in 0..upkeep::WORK_PER_TICK_MAX + 1 {
+    for number in 0..=upkeep::WORK_PER_TICK_MAX {
         let topic = topic(&number.to_string());
         publish(&mut partition, 0, Publish { topic, ..says("a") });
     }
