@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// How many things one [`Partition::tick`] does at most.
-pub const WORK_PER_TICK_MAX: usize = 1024;
+pub(super) const WORK_PER_TICK_MAX: usize = 1024;
 
 impl Partition {
     /// When [`tick`](Self::tick) has something to do.
@@ -23,7 +23,7 @@ impl Partition {
 
     /// Does what is due: forgets what is too old and tells who left.
     ///
-    /// At most [`WORK_PER_TICK_MAX`] things; where there is more, [`due`](Self::due) is in the past.
+    /// At most 1,024 things; where there is more, [`due`](Self::due) is in the past.
     pub fn tick(&mut self, now: Duration) -> Vec<Announcement> {
         let mut announcements = Vec::new();
         for _ in 0..WORK_PER_TICK_MAX {
