@@ -3,4 +3,7 @@
 //! Nothing here may slow a connection down: workers count in memory of their own, a log line that
 //! finds the pipe full is dropped and counted, and so is a span that finds its queue full.
 
+pub mod events;
+pub mod log;
 pub mod metrics;
+pub mod refusals;
