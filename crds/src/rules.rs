@@ -9,9 +9,6 @@ use crate::{
     value::Duration,
 };
 
-/// What a gateway's name must be: it becomes one token of a broker's subject, and names of Kubernetes objects are made of it.
-pub const NAME: &str = "metadata.name must be at most 40 lower-case letters, digits and -, begin with a letter and not end with -";
-
 /// One rule.
 pub struct Rule {
     /// The part of the spec whose schema has the rule; empty is the spec itself, a list is its items.
@@ -172,7 +169,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         at: "auth",
         cel: Some("self.mode == 'Disabled' || has(self.jwt)"),
-        message: "auth needs a key in auth.jwt.keys, or auth.jwt.jwks, or auth.mode: Disabled",
+        message: NEEDS_KEY,
         breaches: |spec| {
             one_if(spec.auth.mode != AuthMode::Disabled && spec.auth.jwt.is_none(), || Breach {
                 path: "spec.auth".into(),
@@ -293,6 +290,10 @@ pub const RULES: &[Rule] = &[
 
 /// The problem of a gateway that nobody could connect to. The words are promised.
 pub const NO_KEY: &str = "no key and no `auth.mode: Disabled`";
+
+/// What a gateway that nobody could connect to needs.
+pub const NEEDS_KEY: &str =
+    "auth needs a key in auth.jwt.keys, or auth.jwt.jwks, or auth.mode: Disabled";
 
 const RATE: &str = "burst must be at least 1 where perSecond is not 0, or nothing would ever pass";
 const RATE_CEL: &str = "self.perSecond == 0 || self.burst >= 1";

@@ -50,15 +50,14 @@ pub fn custom_resource() -> Value {
         "required": ["spec"],
         "properties": {"spec": spec, "status": status},
         "x-kubernetes-validations": [{
-            "rule": "self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')",
-            "message": rules::NAME,
+            "rule": format!("self.metadata.name.matches('{}')", Kind::GatewayName.pattern()),
+            "message": format!("metadata.name must be {}", Kind::GatewayName.right()),
         }],
     })
 }
 
 /// The schema of a manifest with our own keys in it.
 pub fn annotated() -> Value {
-    let text = |length_max: usize| json!({"type": "string", "maxLength": length_max});
     json!({
         "type": "object",
         "required": ["apiVersion", "kind", "metadata", "spec"],
@@ -68,7 +67,7 @@ pub fn annotated() -> Value {
             "metadata": {
                 "type": "object",
                 "required": ["name"],
-                "properties": {"name": text(40), "namespace": text(63)},
+                "properties": {"name": Kind::GatewayName.schema(), "namespace": Kind::Namespace.schema()},
                 "x-kubernetes-preserve-unknown-fields": true,
             },
             "spec": spec(),

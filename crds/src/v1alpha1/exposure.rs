@@ -80,7 +80,7 @@ pub struct Monitoring {
     pub service_monitor: Install,
     /// Alerts, each with what to do.
     pub prometheus_rule: Install,
-    /// A ConfigMap that Grafana's sidecar reads.
+    /// A `ConfigMap` that Grafana's sidecar reads.
     pub dashboard: Install,
 }
 

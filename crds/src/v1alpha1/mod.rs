@@ -170,7 +170,7 @@ pub struct RealtimeGatewaySpec {
     pub deployment: Deployment,
     /// The Service in front of the pods.
     pub service: Service,
-    /// An Ingress or an HTTPRoute to the Service. Left out, there is none.
+    /// An Ingress or an `HTTPRoute` to the Service. Left out, there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<Route>,
     /// What is installed for Prometheus and Grafana.

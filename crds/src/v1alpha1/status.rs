@@ -31,7 +31,7 @@ pub struct RealtimeGatewayStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 2000), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub pods: Vec<PodStatus>,
-    /// Ready, Accepted, ConfigApplied, Available, Progressing, AutoscalingActive and BrokerConnected.
+    /// `Ready`, `Accepted`, `ConfigApplied`, `Available`, `Progressing`, `AutoscalingActive` and `BrokerConnected`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn what_no_channel_can_be_named_is_refused() {
         let check = |text: &str, expected| {
-            assert_eq!(text.parse::<ChannelPattern>(), Err(expected), "{text}")
+            assert_eq!(text.parse::<ChannelPattern>(), Err(expected), "{text}");
         };
         check("", ChannelPatternError::Length(0));
         check(&"a".repeat(256), ChannelPatternError::Length(256));

@@ -17,6 +17,8 @@ pub enum Kind {
     Cidr,
     Origin,
     ChannelPattern,
+    GatewayName,
+    Namespace,
     ObjectName,
     FileName,
     UrlPath,
@@ -32,13 +34,15 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Duration,
         Self::Size,
         Self::Quantity,
         Self::Cidr,
         Self::Origin,
         Self::ChannelPattern,
+        Self::GatewayName,
+        Self::Namespace,
         Self::ObjectName,
         Self::FileName,
         Self::UrlPath,
@@ -61,6 +65,8 @@ impl Kind {
             Self::Cidr => "CIDR",
             Self::Origin => "origin",
             Self::ChannelPattern => "channel pattern",
+            Self::GatewayName => "gateway's name",
+            Self::Namespace => "namespace",
             Self::ObjectName => "name",
             Self::FileName => "file name",
             Self::UrlPath => "path",
@@ -97,6 +103,12 @@ impl Kind {
                 "parts between dots, at most 255 bytes, where * is one whole part and ** at the end is all that follow: \
                  room.*, public.**"
             }
+            Self::GatewayName => {
+                "at most 40 lower-case letters, digits and -, the first a letter and the last not -"
+            }
+            Self::Namespace => {
+                "at most 63 lower-case letters, digits and -, the first and the last not -"
+            }
             Self::ObjectName => {
                 "a name of lower-case letters, digits, - and . that begins and ends with a letter or a digit"
             }
@@ -129,6 +141,8 @@ impl Kind {
             Self::Quantity => 32,
             Self::Cidr => 49,
             Self::ChannelPattern => ChannelPattern::BYTES_MAX,
+            Self::GatewayName => 40,
+            Self::Namespace => 63,
             Self::UrlPath | Self::Line => 256,
             Self::HttpsUrl | Self::HttpUrl | Self::Image => 512,
             Self::NatsUrl => 1024,
@@ -149,6 +163,8 @@ impl Kind {
                 r"^(null|[A-Za-z][A-Za-z0-9+.-]*://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_*.-]+)(:[0-9]+)?)$"
             }
             Self::ChannelPattern => r"^(\*\*|(\*|[^*.]+)(\.(\*|[^*.]+))*(\.\*\*)?)$",
+            Self::GatewayName => "^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$",
+            Self::Namespace => "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$",
             Self::ObjectName => {
                 r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
             }
@@ -184,6 +200,10 @@ impl Kind {
             Self::Origin => return problem_of(text.parse::<OriginPattern>()),
             Self::ChannelPattern => return problem_of(text.parse::<ChannelPattern>()),
             Self::Quantity => is_quantity(text),
+            Self::GatewayName => {
+                is_dns_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase())
+            }
+            Self::Namespace => is_dns_label(text),
             Self::ObjectName => is_object_name(text),
             Self::FileName => is_file_name(text),
             Self::UrlPath => text.starts_with('/') && text.bytes().all(is_path_byte),
@@ -240,7 +260,7 @@ fn is_object_name(text: &str) -> bool {
 }
 
 /// A DNS label (RFC 1123), lower case.
-pub(crate) fn is_dns_label(text: &str) -> bool {
+fn is_dns_label(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     !text.is_empty()
         && text.bytes().all(is_allowed)
@@ -372,7 +392,9 @@ mod tests {
     use super::*;
 
     /// Kinds of which the pattern is all there is to check, once the length is.
-    const EXACT: [Kind; 6] = [
+    const EXACT: [Kind; 8] = [
+        Kind::GatewayName,
+        Kind::Namespace,
         Kind::Quantity,
         Kind::ObjectName,
         Kind::Image,

@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn what_no_browser_sends_is_refused() {
         let check = |text: &str, expected| {
-            assert_eq!(text.parse::<OriginPattern>(), Err(expected), "{text}")
+            assert_eq!(text.parse::<OriginPattern>(), Err(expected), "{text}");
         };
         check("*", OriginError::Scheme);
         check("app.example.com", OriginError::Scheme);
