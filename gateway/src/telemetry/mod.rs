@@ -7,3 +7,4 @@ pub mod events;
 pub mod log;
 pub mod metrics;
 pub mod refusals;
+pub mod trace;

@@ -80,17 +80,3 @@ pub(super) const REFUSED: &[&str] = &[
     "tls",
     "timeout",
 ];
-
-/// The labels of every error an envelope can meet (docs/protocol.md).
-pub(super) const ERRORS: &[&str] = &[
-    "bad_request",
-    "unknown_type",
-    "forbidden",
-    "not_subscribed",
-    "channel_invalid",
-    "too_many_channels",
-    "rate_limited",
-    "token_invalid",
-    "epoch_changed",
-    "unavailable",
-];

@@ -6,7 +6,7 @@
 use std::{mem, sync::Arc};
 
 use super::{Metrics, family::Tally, histogram::LocalHistogram, labels::Received};
-use crate::protocol::close::CloseReason;
+use crate::protocol::{close::CloseReason, error::ErrorCode};
 
 /// What one worker has counted since its last flush, and how much it holds.
 #[derive(Debug)]
@@ -88,9 +88,9 @@ impl Local {
         self.received.add(Some(kind as usize));
     }
 
-    /// Counts an error that a client was answered with, by its code.
-    pub fn error(&mut self, code: &str) {
-        self.errors.add(self.metrics.errors.index(code));
+    /// Counts an error that a client was answered with.
+    pub fn error(&mut self, code: ErrorCode) {
+        self.errors.add(self.metrics.errors.index(code.code()));
     }
 
     /// Counts publications written to `times` sockets, `seconds` after they were accepted.

@@ -22,7 +22,7 @@ pub use self::{
     local::{Local, Sizes},
     scrape::Scrape,
 };
-use crate::protocol::close::CloseReason;
+use crate::protocol::{close::CloseReason, error::ErrorCode};
 
 /// From a client that comes back in a loop to one that stays for a day.
 const CONNECTION_SECONDS: &[f64] =
@@ -111,7 +111,7 @@ impl Metrics {
                 "errors_total",
                 "Errors that clients were answered with, by code.",
                 "code",
-                labels::ERRORS,
+                &ErrorCode::ALL.map(ErrorCode::code),
             ),
             handling_seconds: register.histogram(
                 "message_handling_seconds",
@@ -256,7 +256,7 @@ mod tests {
         local.opened();
         local.received(Received::Message);
         local.delivered(0.02, 1_000);
-        local.error("forbidden");
+        local.error(ErrorCode::Forbidden);
         local.closed(CloseReason::Application(4_100), 5.0);
         assert_eq!(metrics.totals(), Totals::default());
 
