@@ -18,7 +18,9 @@ pub enum Revoked {
 
 /// There are as many revocations as may be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{REVOCATIONS_MAX} revocations are kept; revoke users instead of tokens, or expire earlier")]
+#[error(
+    "{REVOCATIONS_MAX} revocations are kept; revoke users instead of tokens, or expire earlier"
+)]
 pub struct Full;
 
 /// Revocations until they expire.

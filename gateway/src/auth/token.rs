@@ -76,15 +76,15 @@ impl fmt::Debug for Key {
 
 impl Key {
     /// Reads the contents of a key's file.
-    pub fn parse(
-        algorithm: Algorithm,
-        kid: Option<String>,
-        file: &[u8],
-    ) -> Result<Self, KeyError> {
+    pub fn parse(algorithm: Algorithm, kid: Option<String>, file: &[u8]) -> Result<Self, KeyError> {
         use jsonwebtoken::Algorithm as J;
         let pem = |key: Result<DecodingKey, _>| key.map_err(|_| KeyError::Pem);
         let secret = |bytes_min| {
-            if file.len() < bytes_min { Err(KeyError::Short(bytes_min)) } else { Ok(DecodingKey::from_secret(file)) }
+            if file.len() < bytes_min {
+                Err(KeyError::Short(bytes_min))
+            } else {
+                Ok(DecodingKey::from_secret(file))
+            }
         };
         let is_hmac = matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512);
         if !is_hmac && memchr::memmem::find(file, b"PRIVATE KEY-----").is_some() {
@@ -182,8 +182,7 @@ impl Verifier {
                 continue;
             }
             is_known = true;
-            let verified =
-                jsonwebtoken::crypto::verify(signature, signed, &key.key, key.algorithm);
+            let verified = jsonwebtoken::crypto::verify(signature, signed, &key.key, key.algorithm);
             if verified.unwrap_or(false) {
                 return Ok(key);
             }
@@ -302,9 +301,7 @@ fn grants(ours: &Map<String, Value>) -> Result<(Grants, Option<Arc<str>>), Token
         history: patterns("history")?,
         channels: strings(ours, "channels")?.into_iter().map(str::to_owned).collect(),
     };
-    let is_valid = |name: &String| {
-        crate::protocol::topic::Topic::channel(name).is_ok()
-    };
+    let is_valid = |name: &String| crate::protocol::topic::Topic::channel(name).is_ok();
     if count + grants.channels.len() > PATTERNS_MAX || !grants.channels.iter().all(is_valid) {
         return Err(Refused("channels are too many or no names"));
     }
@@ -350,21 +347,40 @@ mod tests {
         check(&json!({"sub":"a","exp":941}), Ok(()));
         check(&json!({"sub":"a","exp":940}), Err(Expired));
         check(&json!({"sub":"a"}), Err(Refused("no exp")));
-        check(&json!({"sub":"a","exp":"9999"}), Err(Refused("a claim that must be a time is none")));
-        check(&json!({"sub":"a","exp":9999,"nbf":"0"}), Err(Refused("a claim that must be a time is none")));
+        check(
+            &json!({"sub":"a","exp":"9999"}),
+            Err(Refused("a claim that must be a time is none")),
+        );
+        check(
+            &json!({"sub":"a","exp":9999,"nbf":"0"}),
+            Err(Refused("a claim that must be a time is none")),
+        );
         check(&json!({"sub":"a","exp":9999,"nbf":1_061}), Err(Refused("nbf is in the future")));
         check(&json!({"sub":5,"exp":9999}), Err(Refused("a claim that must be a string is none")));
         check(&json!({"exp":9999}), Err(Refused("no sub")));
         check(&json!({"sub":"a","exp":9999,"headgate":[]}), Err(Refused("headgate is no object")));
-        check(&json!({"sub":"a","exp":9999,"headgate":{"subscribe":"a"}}), Err(Refused("a grant is no list of strings")));
-        check(&json!({"sub":"a","exp":9999,"headgate":{"subscribe":["a*"]}}), Err(Refused("a pattern that is none")));
-        check(&json!({"sub":"a","exp":9999,"headgate":{"publish":vec!["a"; 65]}}), Err(Refused("more than 64 patterns")));
-        check(&json!({"sub":"a","exp":9999,"headgate":{"info":"x".repeat(1_024)}}), Err(Refused("info is longer than 1 KiB")));
+        check(
+            &json!({"sub":"a","exp":9999,"headgate":{"subscribe":"a"}}),
+            Err(Refused("a grant is no list of strings")),
+        );
+        check(
+            &json!({"sub":"a","exp":9999,"headgate":{"subscribe":["a*"]}}),
+            Err(Refused("a pattern that is none")),
+        );
+        check(
+            &json!({"sub":"a","exp":9999,"headgate":{"publish":vec!["a"; 65]}}),
+            Err(Refused("more than 64 patterns")),
+        );
+        check(
+            &json!({"sub":"a","exp":9999,"headgate":{"info":"x".repeat(1_024)}}),
+            Err(Refused("info is longer than 1 KiB")),
+        );
     }
 
     #[test]
     fn issuer_and_audience_are_those_of_the_manifest() {
-        let verifier = Verifier { issuer: Some("me".into()), audience: Some("chat".into()), ..verifier() };
+        let verifier =
+            Verifier { issuer: Some("me".into()), audience: Some("chat".into()), ..verifier() };
         let verify = |claims| verifier.verify(&mint(SECRET, None, &claims).unwrap(), 0).is_ok();
         assert!(verify(json!({"sub":"a","exp":9,"iss":"me","aud":["x","chat"]})));
         assert!(verify(json!({"sub":"a","exp":9,"iss":"me","aud":"chat"})));
@@ -375,18 +391,32 @@ mod tests {
 
     #[test]
     fn the_key_decides_the_algorithm() {
-        let none = format!("{}.{}.", URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#), URL_SAFE_NO_PAD.encode(r#"{"exp":9999,"sub":"a"}"#));
-        assert_eq!(verifier().verify(&none, 0).map(drop), Err(TokenError::Refused("no key for alg and kid")));
-        let other = mint(b"another secret of 32 bytes or so!", None, &json!({"sub":"a","exp":9})).unwrap();
+        let none = format!(
+            "{}.{}.",
+            URL_SAFE_NO_PAD.encode(r#"{"alg":"none"}"#),
+            URL_SAFE_NO_PAD.encode(r#"{"exp":9999,"sub":"a"}"#)
+        );
+        assert_eq!(
+            verifier().verify(&none, 0).map(drop),
+            Err(TokenError::Refused("no key for alg and kid"))
+        );
+        let other =
+            mint(b"another secret of 32 bytes or so!", None, &json!({"sub":"a","exp":9})).unwrap();
         assert_eq!(verifier().verify(&other, 0).map(drop), Err(TokenError::Refused("signature")));
-        let critical = format!("{}.e30.x", URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","crit":["b64"]}"#));
-        assert_eq!(verifier().verify(&critical, 0).map(drop), Err(TokenError::Refused("crit is not supported")));
+        let critical =
+            format!("{}.e30.x", URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","crit":["b64"]}"#));
+        assert_eq!(
+            verifier().verify(&critical, 0).map(drop),
+            Err(TokenError::Refused("crit is not supported"))
+        );
         assert_eq!(Verifier::default().verify(&other, 0).map(drop), Err(TokenError::Undecided));
     }
 
     #[test]
     fn a_kid_chooses_among_keys() {
-        let key = |kid: &str, secret: &[u8]| Key::parse(Algorithm::HS256, Some(kid.into()), secret).unwrap();
+        let key = |kid: &str, secret: &[u8]| {
+            Key::parse(Algorithm::HS256, Some(kid.into()), secret).unwrap()
+        };
         let keys = vec![key("a", &[1; 32]), key("b", &[2; 32])];
         let verifier = Verifier { keys, ..Verifier::default() };
         let verify = |secret: &[u8], kid: Option<&str>| {
