@@ -47,8 +47,7 @@ pub fn open(source: Source) -> Result<(Watcher, Watched), ConfigError> {
         document.spec.secrets().into_iter().map(|(_, name)| name.to_owned()).collect();
     secrets.sort_unstable();
     secrets.dedup();
-    let current =
-        Current { start: document.spec.clone(), config: None, contents: Default::default() };
+    let current = Current { start: document.spec.clone(), config: None, contents: BTreeMap::new() };
     let (state, state_seen) = watch::channel(Arc::new(State::default()));
     let (first, first_seen) = oneshot::channel();
     let watcher =
@@ -170,11 +169,15 @@ impl Watcher {
         state.applied_at = Some(SystemTime::now());
         state.certificate_not_after = config.tls.as_ref().map(|tls| tls.not_after);
         for finding in &warnings {
-            warn!(%finding, "config_warning");
+            warn!(event = "config_warning", %finding, "the manifest has something unknown");
         }
-        info!(hash = config.hash, "config_applied");
+        info!(event = "config_applied", hash = config.hash, "configuration applied");
         if !is_first && self.has_new_certificate(&config) {
-            info!(not_after = state.certificate_not_after, "tls_reloaded");
+            info!(
+                event = "tls_reloaded",
+                not_after = state.certificate_not_after,
+                "new certificate"
+            );
         }
         self.current.contents = contents;
         self.current.config = Some(Arc::clone(&config));
@@ -236,17 +239,18 @@ impl Sender {
 fn log(before: &State, state: &State) {
     if state.refusal != before.refusal {
         for finding in state.refusal.iter().flat_map(|refusal| &refusal.findings) {
-            warn!(%finding, "config_refused");
+            warn!(event = "config_refused", %finding, "not applied");
         }
     }
     for file in state.missing.iter().filter(|file| !before.missing.contains(file)) {
-        warn!(path = %file, field = file.field, "secret_missing");
+        warn!(event = "secret_missing", path = %file, field = file.field, "not there");
     }
     for file in state.vanished.iter().filter(|file| !before.vanished.contains(file)) {
-        warn!(path = %file, field = file.field, "secret_vanished");
+        warn!(event = "secret_vanished", path = %file, field = file.field, "gone");
     }
     if state.restart_required != before.restart_required && !state.restart_required.is_empty() {
-        warn!(fields = state.restart_required.join(" "), "restart_required");
+        let fields = state.restart_required.join(" ");
+        warn!(event = "restart_required", fields, "read at start alone");
     }
 }
 

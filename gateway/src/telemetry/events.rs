@@ -1,14 +1,14 @@
 //! The closed list of what the log can say.
 //!
-//! An event is a name (the `message` of a log line) and its fields. Names are public: dashboards and
-//! alerts match on them, so they never change meaning; fields may be added. The rooms write the
-//! names as literals where things happen; `tests/events.rs` holds them, this list and
-//! `docs/events.md` together.
+//! An event is a name (the field `event`), its fields, and words for people. Names are public:
+//! dashboards and alerts match on them, so they never change meaning; fields may be added and words
+//! improved. The rooms write the names as literals where things happen; `tests/events.rs` holds
+//! them, this list and `docs/events.md` together.
 
 /// One kind of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// What stands in the log as `message`.
+    /// What stands in the field `event`.
     pub name: &'static str,
     /// How important it is: `error` (our fault), `warn` (somebody must act), `info` (what the
     /// process does) or `debug` (what clients do).
@@ -36,7 +36,12 @@ pub const EVENTS: &[Event] = &[
         "The console can be opened at `url`. The key in it is good for this process alone.",
     ),
     event(
-        "file_limit",
+        "bind_failed",
+        "error",
+        "An `address` cannot be listened on: `error`. The process ends with 69.",
+    ),
+    event(
+        "files_limit",
         "warn",
         "`maxConnections` (`wanted`) is more than the limit on open files allows: `capacity` is. Raise the hard limit.",
     ),
@@ -64,12 +69,12 @@ pub const EVENTS: &[Event] = &[
     event(
         "secret_vanished",
         "warn",
-        "The Secret at `path` is gone. Its old contents stay in use until the process ends.",
+        "A file of a Secret is gone (`path`). If all of the Secret is gone, its contents stay in use; a key that was removed from it counts no longer.",
     ),
     event(
         "tls_reloaded",
         "info",
-        "A new certificate is served to new connections; it expires at `not_after`.",
+        "A new certificate is served to new connections; it expires at `not_after` (seconds since 1970).",
     ),
     event(
         "jwks_fetched",
@@ -91,60 +96,54 @@ pub const EVENTS: &[Event] = &[
         "warn",
         "Spans could not be sent: `error`, `spans` of them. At most once a minute.",
     ),
-    event("connection_opened", "debug", "A client connected: `connection`, `peer`, `dialect`."),
-    event(
-        "connection_closed",
-        "debug",
-        "A connection ended: `connection`, `code`, `reason`, `seconds`.",
-    ),
-    event("connection_refused", "debug", "An upgrade request was refused: `peer`, `reason`."),
+    event("opened", "debug", "A client connected: `connection`, `peer`, `dialect`."),
+    event("closed", "debug", "A connection ended: `connection`, `code`, `reason`, `seconds`."),
+    event("refused", "debug", "An upgrade request was refused: `peer`, `code`."),
     event(
         "handshake_failed",
         "debug",
         "A connection ended before it was a request: `peer`, `error`.",
     ),
-    event("token_refused", "debug", "A token was refused: `peer`, `why`. Never the token."),
+    event("token_refused", "debug", "A token was refused: `peer`, `error`. Never the token."),
     event(
         "slow_consumer",
         "debug",
         "A client read too slowly and was closed: `connection`, `messages`, `bytes`.",
     ),
     event(
-        "connections_refused",
+        "refusals",
         "info",
-        "How many upgrade requests were refused in the last seconds, by reason: `reasons`, `seconds`.",
+        "How many upgrade requests were refused in the last `seconds`, by `reasons`.",
+    ),
+    event(
+        "accept_failed",
+        "debug",
+        "A connection could not be accepted: `error`. It is tried again.",
     ),
     event("publish_failed", "warn", "The broker did not take a publication: `error`."),
     event(
+        "drain_grace",
+        "info",
+        "A signal: the gateway goes away, and still accepts for `grace_ms`.",
+    ),
+    event(
         "drain_started",
         "info",
-        "SIGTERM: `connections` will be told to move after `grace`, over `period`.",
+        "Not ready, upgrades are refused; `connections` are closed over `period_ms`.",
     ),
-    event(
-        "drain_closing",
-        "info",
-        "The grace is over: not ready, upgrades are refused, closes begin.",
-    ),
-    event(
-        "drain_finished",
-        "info",
-        "No connection is left, or the deadline has come: `left` were cut.",
-    ),
-    event("accept_failed", "warn", "No connection could be accepted: `error`. It is tried again."),
-    event("stopped", "info", "The process ends: `reason`."),
-    event(
-        "failed",
-        "error",
-        "Something that must not end has ended: `error`. So does the process.",
-    ),
+    event("drain_done", "info", "No connection is left, or the deadline has come."),
+    event("worker_dead", "error", "A worker has stopped; the process ends with 70."),
+    event("stopped", "info", "The process ends."),
 ];
 
 /// The list as `docs/events.md`.
 pub fn page() -> String {
     let mut page = String::from(
         "# Log events\n\n\
-         A log line is an event and its fields. The names are a closed list and never change\n\
-         meaning. No level logs a token, and one client cannot cause a `warn` per message.\n\
+         A log line is an event, its fields and words for people. The names (field `event`) are a\n\
+         closed list and never change meaning; the words may be improved in any release. No level\n\
+         logs a token, and one client cannot cause a `warn` per message. The log goes to standard\n\
+         output; a line that finds the pipe full is dropped and counted.\n\n\
          `telemetry.logLevel` is live; `--log-format` is `text` or `json`.\n\n\
          | event | level | when |\n| --- | --- | --- |\n",
     );

@@ -21,7 +21,7 @@ pub async fn run(metrics: Arc<Metrics>) {
     loop {
         ticks.tick().await;
         if let Some(reasons) = summary.next(metrics.refused()) {
-            info!(reasons, seconds = PERIOD.as_secs(), "connections_refused");
+            info!(event = "refusals", reasons, seconds = PERIOD.as_secs(), "upgrades refused");
         }
     }
 }

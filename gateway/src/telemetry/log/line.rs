@@ -122,6 +122,7 @@ impl Visitor<'_> {
         self.value.set(text);
         match self.format {
             Format::Json => quote_json(&self.value.text, self.line),
+            Format::Text if self.part == Part::Message => escape(&self.value.text, self.line),
             Format::Text if self.value.is_plain() => self.line.push_str(&self.value.text),
             Format::Text => quote_text(&self.value.text, self.line),
         }
@@ -208,6 +209,11 @@ fn is_hidden(c: char) -> bool {
 
 fn quote_text(text: &str, line: &mut String) {
     line.push('"');
+    escape(text, line);
+    line.push('"');
+}
+
+fn escape(text: &str, line: &mut String) {
     for c in text.chars() {
         if is_hidden(c) || c == '"' || c == '\\' {
             line.extend(c.escape_debug());
@@ -215,7 +221,6 @@ fn quote_text(text: &str, line: &mut String) {
             line.push(c);
         }
     }
-    line.push('"');
 }
 
 fn quote_json(text: &str, line: &mut String) {

@@ -33,7 +33,7 @@ const OURS: &str = "headgate_gateway";
 /// How a line looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people: `TIME LEVEL event field=value`.
+    /// For people: `TIME LEVEL words event=name field=value`.
     #[default]
     Text,
     /// For programs: one JSON object a line.
@@ -151,17 +151,17 @@ mod tests {
     #[test]
     fn a_line_is_an_event_and_its_fields() {
         let events =
-            |_: &Handle| info!(public = %"0.0.0.0:8080", count = 3, ok = true, "listening");
+            |_: &Handle| info!(event = "e", public = %"0.0.0.0:80", n = 3, ok = true, "the words");
 
         assert_eq!(
             logged(Format::Text, LogLevel::Info, events),
-            " INFO listening public=0.0.0.0:8080 count=3 ok=true\n"
+            " INFO the words event=e public=0.0.0.0:80 n=3 ok=true\n"
         );
         assert_eq!(
             logged(Format::Json, LogLevel::Info, events),
-            "\",\"level\":\"INFO\",\"message\":\"listening\",\
+            "\",\"level\":\"INFO\",\"message\":\"the words\",\
              \"target\":\"headgate_gateway::telemetry::log::tests\",\
-             \"public\":\"0.0.0.0:8080\",\"count\":3,\"ok\":true}\n"
+             \"event\":\"e\",\"public\":\"0.0.0.0:80\",\"n\":3,\"ok\":true}\n"
         );
     }
 

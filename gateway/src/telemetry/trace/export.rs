@@ -157,7 +157,7 @@ impl Exporter {
         let now = Instant::now();
         if self.said.is_none_or(|said| now - said >= SAID_EVERY) {
             self.said = Some(now);
-            warn!(error, spans, "traces_failed");
+            warn!(event = "traces_failed", error, spans, "the collector did not take spans");
         }
     }
 }
