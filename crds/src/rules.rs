@@ -5,7 +5,7 @@
 //! breaking change.
 
 use crate::{
-    v1alpha1::{AuthMode, BrokerKind, ByteRate, ClientAddressFrom, Rate, RealtimeGatewaySpec},
+    v1alpha1::{AuthMode, BrokerKind, ByteRate, ClientAddressFrom, Jwt, Rate, RealtimeGatewaySpec},
     value::Duration,
 };
 
@@ -183,7 +183,7 @@ pub const RULES: &[Rule] = &[
         cel: Some("size(self.keys) > 0 || has(self.jwks)"),
         message: "auth needs a key in auth.jwt.keys, or auth.jwt.jwks, or auth.mode: Disabled and no jwt",
         breaches: |spec| {
-            let has_none = |jwt: &crate::v1alpha1::Jwt| jwt.keys.is_empty() && jwt.jwks.is_none();
+            let has_none = |jwt: &Jwt| jwt.keys.is_empty() && jwt.jwks.is_none();
             one_if(spec.auth.jwt.as_ref().is_some_and(has_none), || Breach {
                 path: "spec.auth.jwt".into(),
                 value: String::new(),
@@ -196,8 +196,7 @@ pub const RULES: &[Rule] = &[
         cel: Some("size(self.keys) == 0 || has(self.keysSecretName)"),
         message: "auth.jwt.keys needs keysSecretName: the Secret that has the keys' files",
         breaches: |spec| {
-            let has_none =
-                |jwt: &crate::v1alpha1::Jwt| !jwt.keys.is_empty() && jwt.keys_secret_name.is_none();
+            let has_none = |jwt: &Jwt| !jwt.keys.is_empty() && jwt.keys_secret_name.is_none();
             one_if(spec.auth.jwt.as_ref().is_some_and(has_none), || Breach {
                 path: "spec.auth.jwt.keysSecretName".into(),
                 value: String::new(),

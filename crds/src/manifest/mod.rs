@@ -7,6 +7,7 @@
 mod finding;
 pub use finding::{FINDINGS_MAX, Finding};
 
+mod bounds;
 mod similar;
 mod tree;
 mod walk;

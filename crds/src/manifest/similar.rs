@@ -3,7 +3,7 @@
 /// Of several names, the one that the written one is probably a slip of.
 pub(super) fn nearest<'a>(written: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let written = folded(written);
-    let slips_max = (written.len() / 3).clamp(1, 3);
+    let slips_max = (written.len() / 4).clamp(1, 2);
     names
         .map(|name| (slips(&written, &folded(name)), name))
         .filter(|(slips, _)| *slips <= slips_max)
@@ -54,6 +54,8 @@ mod tests {
         check("limit", Some("limits"));
         check("pth", Some("path"));
         check("replicas", None);
+        // Two slips from `Nobody`, and the opposite of it.
+        assert_eq!(nearest("Anybody", ["Nobody"].into_iter()), None);
         check("", None);
         check(&"x".repeat(100_000), None);
     }

@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::{
+    bounds::{out_of_range, problem_of, right_for, wrong_type},
     finding::{FINDINGS_MAX, Finding, shown},
     similar::nearest,
     tree::{Entry, Node, Place, Yaml},
 };
 use crate::{
     rules,
-    schema::{KIND_KEY, MAP_KEYS_KEY, range},
-    value::{Duration, Size, kind::Kind},
+    schema::{KIND_KEY, MAP_KEYS_KEY},
+    value::kind::Kind,
 };
 
 type Schema = Map<String, Value>;
@@ -108,21 +109,17 @@ impl<'a> Walk<'a> {
     }
 
     fn unknown(&mut self, path: &str, entry: &Entry, properties: &Schema) {
+        // Before the search for what was meant: it costs more than the finding.
+        if self.unknown.len() >= FINDINGS_MAX {
+            return;
+        }
         let names = || properties.keys().map(String::as_str);
         let right = match (nearest(&entry.key, names()), home_of(&entry.key, "spec", self.spec)) {
             (Some(name), _) => format!("did you mean {name}?"),
             (None, Some(home)) => format!("did you mean {home}?"),
             (None, None) => format!("known here: {}", names().collect::<Vec<_>>().join(", ")),
         };
-        if self.unknown.len() < FINDINGS_MAX {
-            self.unknown.push(finding(
-                path,
-                entry.place,
-                String::new(),
-                "unknown field".into(),
-                right,
-            ));
-        }
+        self.unknown.push(finding(path, entry.place, String::new(), "unknown field".into(), right));
     }
 
     fn free_keys(&mut self, at: At<'_>, entries: &[Entry]) {
@@ -281,86 +278,4 @@ fn written(value: &Yaml) -> String {
         Yaml::List(_) => "a list".to_owned(),
         Yaml::Map(_) => "a map".to_owned(),
     }
-}
-
-fn wrong_type(wanted: &str) -> String {
-    let what = match wanted {
-        "object" => "a map",
-        "array" => "a list",
-        "string" => "text",
-        "integer" => "a whole number",
-        _ => "a number",
-    };
-    format!("not {what}")
-}
-
-/// What would be right, as far as the schema says.
-fn right_for(schema: &Schema) -> String {
-    if let Some(Value::Array(values)) = schema.get("enum") {
-        let names: Vec<_> = values.iter().filter_map(Value::as_str).collect();
-        return format!(
-            "must be {}",
-            names.join(", ").replacen(", ", " or ", usize::from(names.len() == 2))
-        );
-    }
-    let kind = schema.get(KIND_KEY).and_then(Value::as_str).and_then(Kind::named);
-    match (kind, range(schema), schema.get("type").and_then(Value::as_str)) {
-        (Some(Kind::Duration), Some([least, most]), _) => {
-            format!("must be a duration from {least} to {most}, such as 54s, 1h30m or 250ms")
-        }
-        (Some(_), Some([least, most]), _) => {
-            format!("must be a size from {least} to {most}, such as 512Ki")
-        }
-        (Some(kind), None, _) => format!("must be {}", kind.right()),
-        (None, _, Some("integer")) => format!("must be a whole number{}", bounds(schema)),
-        (None, _, Some("number")) => format!("must be a number{}", bounds(schema)),
-        (None, _, Some("object")) => match schema.get("properties").and_then(Value::as_object) {
-            Some(properties) => {
-                format!(
-                    "must be a map of {}",
-                    properties.keys().cloned().collect::<Vec<_>>().join(", ")
-                )
-            }
-            None => "must be a map".to_owned(),
-        },
-        (None, _, Some("array")) => "must be a list".to_owned(),
-        (None, ..) => "must be text".to_owned(),
-    }
-}
-
-fn bounds(schema: &Schema) -> String {
-    match (schema.get("minimum"), schema.get("maximum")) {
-        (Some(least), Some(most)) => format!(" from {least} to {most}"),
-        (Some(least), None) => format!(" of at least {least}"),
-        (None, Some(most)) => format!(" of at most {most}"),
-        (None, None) => String::new(),
-    }
-}
-
-fn problem_of(kind: Kind, text: &str) -> Option<String> {
-    if text.chars().count() > kind.length_max() {
-        return Some(format!("longer than {} characters", kind.length_max()));
-    }
-    kind.problem(text)
-}
-
-fn out_of_range(kind: Kind, text: &str, schema: &Schema) -> Option<&'static str> {
-    let [least, most] = range(schema)?;
-    match kind {
-        Kind::Duration => misses::<Duration>(text, &least, &most, ["too short", "too long"]),
-        _ => misses::<Size>(text, &least, &most, ["too small", "too large"]),
-    }
-}
-
-fn misses<T: std::str::FromStr + Ord>(
-    text: &str,
-    least: &str,
-    most: &str,
-    [under, over]: [&'static str; 2],
-) -> Option<&'static str> {
-    let value: T = text.parse().ok()?;
-    if least.parse().is_ok_and(|least| value < least) {
-        return Some(under);
-    }
-    most.parse().is_ok_and(|most| value > most).then_some(over)
 }

@@ -63,7 +63,7 @@ pub struct Jwt {
     /// Keys that are known beforehand; several for rotation.
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub keys: Vec<JwtKey>,
-    /// Keys that an identity provider publishes.
+    /// Keys that an identity provider publishes (RFC 7517): fetched over https, without redirects, at most 64 KiB, within 5 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwks: Option<Jwks>,
 }
@@ -101,7 +101,7 @@ pub enum Algorithm {
     EdDSA,
 }
 
-/// Keys that an identity provider publishes (RFC 7517): over https, without redirects, at most 64 KiB, within 5 s.
+/// Keys that an identity provider publishes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Jwks {

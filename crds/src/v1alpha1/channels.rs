@@ -21,7 +21,7 @@ pub struct ChannelRule {
     /// Whether the channel knows who is in it.
     #[serde(default)]
     pub presence: Presence,
-    /// What is kept of the publications. Left out, nothing is.
+    /// What is kept of the publications, within `broker.historyBytes`. Left out, nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub history: Option<History>,
 }

@@ -10,7 +10,7 @@ use crate::value::{Duration, Size};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Compression {
-    /// Whether messages are compressed. A change counts for new connections.
+    /// Whether messages are compressed.
     pub mode: CompressionMode,
     /// 0 stores, 1 is fastest, 9 is smallest.
     #[schemars(range(max = 9))]

@@ -3,6 +3,14 @@
 //! [`RealtimeGatewaySpec`] has three kinds of fields: what the gateway applies live, what it reads once at start, and what
 //! only the operator reads. [`startup`] says which is which, and forgets no field.
 
+#![cfg_attr(
+    feature = "kube",
+    allow(
+        clippy::duplicated_attributes,
+        reason = "the columns of `kubectl get` are one attribute each"
+    )
+)]
+
 mod choice;
 pub use choice::{Install, Permission, Switch};
 
@@ -47,6 +55,8 @@ pub use startup::{Applied, Startup};
 
 #[cfg(feature = "kube")]
 mod resource;
+#[cfg(feature = "kube")]
+pub use resource::{crd, crd_yaml};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -61,9 +71,6 @@ pub const VERSION: &str = "v1alpha1";
 pub const KIND: &str = "RealtimeGateway";
 
 /// What a gateway does, how it starts and how it is deployed.
-///
-/// The default is what a manifest gets that leaves everything out. It is refused, since its `auth` requires tokens and
-/// has no key to check them with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[cfg_attr(
     feature = "kube",
@@ -74,7 +81,7 @@ pub const KIND: &str = "RealtimeGateway";
         kind = "RealtimeGateway",
         doc = "A WebSocket hub: one gateway and its pods.",
         namespaced,
-        schema = "manual",
+        schema = "disabled",
         status = "RealtimeGatewayStatus",
         shortname = "rtgw",
         category = "realtime",
@@ -131,20 +138,20 @@ pub struct RealtimeGatewaySpec {
     /// A write that doesn't finish within this time ends the connection.
     #[schemars(extend("x-headgate-range" = ["100ms", "10m"]))]
     pub write_wait: Duration,
-    /// Where a client's address is read from.
+    /// Where a client's address is read from, which limits per address and logs go by. IPv6 addresses count per /64. A change counts for new connections.
     pub client_address: ClientAddress,
-    /// What one client, one address and one replica may use.
+    /// What one client, one address and one replica may use. Lower limits bind what is new: nobody who is here is sent away for them.
     pub limits: Limits,
-    /// Compression of messages (permessage-deflate, RFC 7692, without context takeover).
+    /// Compression of messages (permessage-deflate, RFC 7692, without context takeover). A change counts for new connections.
     pub compression: Compression,
-    /// How messages that wait for a client are joined.
+    /// How messages that wait for a client are joined in one frame.
     pub batching: Batching,
-    /// Who may connect. Must be there; everything else may be left out.
+    /// Who may connect. Must be there; everything else may be left out. Unless `mode` is `Disabled`, there must be a key in `jwt.keys`, or `jwt.jwks`.
     pub auth: Auth,
     /// What clients may do in which channels; the first rule that matches counts. Left out, it is one rule for `**`: `Anyone` where `auth.mode` is `Disabled`, else `Granted`.
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "atomic"))]
     pub channels: Vec<ChannelRule>,
-    /// How a replica that ends lets its clients go.
+    /// How a replica that ends lets its clients go. `period` and `endpointGrace` together are at most 10m.
     pub drain: Drain,
     /// Logs and traces.
     pub telemetry: Telemetry,
@@ -163,19 +170,19 @@ pub struct RealtimeGatewaySpec {
     /// How many replicas. With `autoscaling` it belongs to the autoscaler: leave it out of the manifest.
     #[schemars(range(max = 1_000))]
     pub replicas: u32,
-    /// Scaling by connections. Left out, `replicas` stays as it is.
+    /// Scaling by connections; it needs nothing else installed, since the operator serves the metric. Left out, `replicas` stays as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub autoscaling: Option<Autoscaling>,
     /// The pods.
     pub deployment: Deployment,
     /// The Service in front of the pods.
     pub service: Service,
-    /// An Ingress or an `HTTPRoute` to the Service. Left out, there is none.
+    /// A way in from outside: an `HTTPRoute` where there are `parentRefs`, else an Ingress. Left out, there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route: Option<Route>,
     /// What is installed for Prometheus and Grafana.
     pub monitoring: Monitoring,
-    /// Who may reach the internal port.
+    /// Who may reach the internal port, besides the operator.
     pub network_policy: NetworkPolicy,
 }
 
@@ -190,6 +197,8 @@ impl RealtimeGatewaySpec {
     }
 }
 
+/// What a manifest gets that leaves everything out. It is refused by [`crate::rules`]: its `auth` requires tokens and has
+/// no key to check them with.
 impl Default for RealtimeGatewaySpec {
     fn default() -> Self {
         Self {

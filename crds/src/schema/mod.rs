@@ -4,7 +4,13 @@
 //! need it there). Keys that begin with `x-headgate-` are ours: what `check` and the documentation need to know beyond
 //! what a CRD can say. They are taken out of what is published.
 
-use schemars::{JsonSchema, generate::SchemaSettings};
+mod generate;
+use generate::cleaned;
+
+mod publish;
+use publish::publish;
+pub(crate) use publish::range;
+
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -108,17 +114,6 @@ fn add_rule(schema: &mut Value, rule: &str, message: &str) {
     }
 }
 
-/// The schema of a type, all in one piece and structural.
-fn cleaned<T: JsonSchema>() -> Value {
-    let settings = SchemaSettings::draft07().with(|settings| {
-        settings.inline_subschemas = true;
-        settings.meta_schema = None;
-    });
-    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
-    clean(&mut schema);
-    schema
-}
-
 /// Visits every schema in this one, the innermost first.
 fn for_each(schema: &mut Value, visit: &mut impl FnMut(&mut Map<String, Value>)) {
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
@@ -131,138 +126,6 @@ fn for_each(schema: &mut Value, visit: &mut impl FnMut(&mut Map<String, Value>))
     }
     if let Value::Object(schema) = schema {
         visit(schema);
-    }
-}
-
-fn clean(schema: &mut Value) {
-    for_each_alternative(schema);
-    for_each(schema, &mut |schema| {
-        schema.remove("title");
-        let format = schema.get("format").and_then(Value::as_str);
-        if format.is_some_and(|format| format != "date-time") {
-            schema.remove("format");
-        }
-        if schema.get("default").is_some_and(Value::is_null) {
-            schema.remove("default");
-        }
-        if let Some(Value::String(text)) = schema.get_mut("description") {
-            *text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        }
-    });
-}
-
-/// Makes one schema of what the generator writes as alternatives: optional fields, and enums with a text for each value.
-fn for_each_alternative(schema: &mut Value) {
-    let Value::Object(map) = schema else { return };
-    if let Some(Value::Array(types)) = map.get_mut("type") {
-        types.retain(|kind| kind != "null");
-        if let [kind] = types.as_slice() {
-            let kind = kind.clone();
-            map.insert("type".to_owned(), kind);
-        }
-    }
-    if let Some(Value::Array(choices)) = map.remove("anyOf") {
-        let real = choices.into_iter().find(|choice| choice["type"] != "null");
-        merge(map, real);
-    }
-    if let Some(Value::Array(values)) = map.remove("oneOf") {
-        merge(map, Some(enumeration(&values)));
-    }
-    if let Some(Value::Array(values)) = map.get_mut("enum") {
-        values.retain(|value| !value.is_null());
-    }
-    map.values_mut().for_each(for_each_alternative);
-}
-
-/// Adds what the other schema has; what is said at the field itself counts more.
-fn merge(schema: &mut Map<String, Value>, other: Option<Value>) {
-    let Some(mut other) = other else { return };
-    for_each_alternative(&mut other);
-    if let Value::Object(other) = other {
-        for (key, value) in other {
-            schema.entry(key).or_insert(value);
-        }
-    }
-}
-
-fn enumeration(values: &[Value]) -> Value {
-    let mut names = Vec::new();
-    let mut meanings = Map::new();
-    for value in values {
-        match (&value["const"], &value["enum"]) {
-            (Value::String(name), _) => {
-                names.push(json!(name));
-                meanings.insert(name.clone(), value["description"].clone());
-            }
-            (_, Value::Array(several)) => names.extend(several.iter().cloned()),
-            _ => {}
-        }
-    }
-    json!({"type": "string", "enum": names, MEANINGS_KEY: meanings})
-}
-
-/// Says in the API server's words what our own keys say, and takes them out.
-fn publish(schema: &mut Value) {
-    for_each(schema, &mut |schema| {
-        let kind = schema.remove(KIND_KEY);
-        let kind = kind.as_ref().and_then(Value::as_str).and_then(Kind::named);
-        schema.remove(MAP_KEYS_KEY);
-        if let Some(Value::Object(meanings)) = schema.remove(MEANINGS_KEY) {
-            describe(schema, &meanings);
-        }
-        if let (Some(kind), Some([least, most])) = (kind, range(schema)) {
-            let rule = range_rule(kind, &least, &most);
-            let message = format!("must be from {least} to {most}");
-            schema.remove(RANGE_KEY);
-            schema.insert(
-                "x-kubernetes-validations".to_owned(),
-                json!([{"rule": rule, "message": message}]),
-            );
-        }
-    });
-}
-
-/// The least and the most of a duration or a size, where there are any.
-pub(crate) fn range(schema: &Map<String, Value>) -> Option<[String; 2]> {
-    let Value::Array(ends) = schema.get(RANGE_KEY)? else { return None };
-    let [least, most] = ends.as_slice() else { return None };
-    Some([least.as_str()?.to_owned(), most.as_str()?.to_owned()])
-}
-
-fn range_rule(kind: Kind, least: &str, most: &str) -> String {
-    match kind {
-        Kind::Duration => {
-            format!("duration(self) >= duration('{least}') && duration(self) <= duration('{most}')")
-        }
-        _ => format!(
-            "isQuantity(string(self)) && quantity(string(self)).compareTo(quantity('{least}')) >= 0 \
-             && quantity(string(self)).compareTo(quantity('{most}')) <= 0"
-        ),
-    }
-}
-
-/// Appends to the description what each value means.
-fn describe(schema: &mut Map<String, Value>, meanings: &Map<String, Value>) {
-    let said: Vec<_> = meanings
-        .iter()
-        .filter_map(|(name, meaning)| Some(format!("{name}: {}", lower_first(meaning.as_str()?))))
-        .collect();
-    if said.is_empty() {
-        return;
-    }
-    let before = schema.get("description").and_then(Value::as_str).unwrap_or_default();
-    let text = format!("{before} {}", said.join(" "));
-    schema.insert("description".to_owned(), text.trim().into());
-}
-
-/// `Let in.` as the continuation of a sentence. Names with a second capital stay.
-pub(crate) fn lower_first(text: &str) -> String {
-    let mut chars = text.chars();
-    match (chars.next(), chars.next()) {
-        (Some(first), Some(second)) if !second.is_uppercase() => {
-            format!("{}{second}{}", first.to_lowercase(), chars.as_str())
-        }
-        _ => text.to_owned(),
     }
 }
 

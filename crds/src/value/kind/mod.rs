@@ -3,7 +3,12 @@
 //! The pattern is the coarse net (the API server has no more); the check decides. Whatever the check takes, the pattern
 //! takes too.
 
-use schemars::{Schema, SchemaGenerator, json_schema};
+mod field;
+pub(crate) use field::*;
+
+mod grammar;
+
+use schemars::{Schema, json_schema};
 
 use super::{ChannelPattern, Cidr, Duration, OriginPattern, Size};
 
@@ -78,6 +83,13 @@ impl Kind {
             Self::LabelKey => "label key",
             Self::LabelValue => "label value",
             Self::Line => "text",
+        }
+    }
+
+    const fn article(self) -> &'static str {
+        match self {
+            Self::HttpsUrl | Self::Image | Self::Origin => "an",
+            _ => "a",
         }
     }
 
@@ -199,26 +211,24 @@ impl Kind {
             Self::Cidr => return problem_of(text.parse::<Cidr>()),
             Self::Origin => return problem_of(text.parse::<OriginPattern>()),
             Self::ChannelPattern => return problem_of(text.parse::<ChannelPattern>()),
-            Self::Quantity => is_quantity(text),
+            Self::Quantity => grammar::is_quantity(text),
             Self::GatewayName => {
-                is_dns_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase())
+                grammar::is_dns_label(text) && text.starts_with(|c: char| c.is_ascii_lowercase())
             }
-            Self::Namespace => is_dns_label(text),
-            Self::ObjectName => is_object_name(text),
-            Self::FileName => is_file_name(text),
-            Self::UrlPath => text.starts_with('/') && text.bytes().all(is_path_byte),
-            Self::HttpsUrl => text.strip_prefix("https://").is_some_and(is_url_rest),
-            Self::HttpUrl => is_http_url(text),
-            Self::NatsUrl => text.split(',').all(is_nats_url),
-            Self::Hostname => is_object_name(text.strip_prefix("*.").unwrap_or(text)),
+            Self::Namespace => grammar::is_dns_label(text),
+            Self::ObjectName => grammar::is_object_name(text),
+            Self::FileName => grammar::is_file_name(text),
+            Self::UrlPath => text.starts_with('/') && text.bytes().all(grammar::is_path_byte),
+            Self::HttpsUrl => text.strip_prefix("https://").is_some_and(grammar::is_url_rest),
+            Self::HttpUrl => grammar::is_http_url(text),
+            Self::NatsUrl => text.split(',').all(grammar::is_nats_url),
+            Self::Hostname => grammar::is_object_name(text.strip_prefix("*.").unwrap_or(text)),
             Self::Image => !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()),
-            Self::LabelKey => is_label_key(text),
-            Self::LabelValue => text.is_empty() || is_label_name(text),
+            Self::LabelKey => grammar::is_label_key(text),
+            Self::LabelValue => text.is_empty() || grammar::is_label_name(text),
             Self::Line => !text.is_empty() && !text.contains(|c: char| c.is_ascii_control()),
         };
-        (!is_right).then(|| {
-            format!("not a {}", self.name()).replace("a a", "an a").replace("a https", "an https")
-        })
+        (!is_right).then(|| format!("not {} {}", self.article(), self.name()))
     }
 
     /// The schema of a field of this kind.
@@ -239,150 +249,6 @@ impl Kind {
 
 fn problem_of<T, E: ToString>(parsed: Result<T, E>) -> Option<String> {
     parsed.err().map(|error| error.to_string())
-}
-
-fn is_quantity(text: &str) -> bool {
-    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let suffixes =
-        ["", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let is_digits = |part: &str, max: usize| {
-        (1..=max).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
-    };
-    is_digits(whole, 16)
-        && is_digits(fraction, 9)
-        && text.strip_prefix(number).is_some_and(|suffix| suffixes.contains(&suffix))
-}
-
-/// A DNS subdomain (RFC 1123), as the names of most Kubernetes objects are.
-fn is_object_name(text: &str) -> bool {
-    text.split('.').all(is_dns_label)
-}
-
-/// A DNS label (RFC 1123), lower case.
-fn is_dns_label(text: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    !text.is_empty()
-        && text.bytes().all(is_allowed)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-}
-
-/// What Kubernetes allows as a key in a Secret; `..` would leave the folder.
-fn is_file_name(text: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    !text.is_empty() && text.bytes().all(is_allowed) && text != "." && !text.starts_with("..")
-}
-
-/// RFC 3986, section 3.3, with `%` of what is encoded.
-fn is_path_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%/".contains(&byte)
-}
-
-fn is_http_url(text: &str) -> bool {
-    text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).is_some_and(is_url_rest)
-}
-
-/// What follows the scheme: host, port, path and query; no user, no fragment, no white space.
-fn is_url_rest(text: &str) -> bool {
-    let end = text.find(['/', '?']).unwrap_or(text.len());
-    let (authority, rest) = text.split_at(end);
-    is_authority(authority) && rest.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
-}
-
-fn is_nats_url(text: &str) -> bool {
-    text.strip_prefix("nats://").or_else(|| text.strip_prefix("tls://")).is_some_and(is_authority)
-}
-
-fn is_authority(text: &str) -> bool {
-    let after_brackets = text.rfind(']').map_or(0, |at| at + 1);
-    let colon = text.get(after_brackets..).and_then(|rest| rest.find(':'));
-    let (host, port) = text.split_at(colon.map_or(text.len(), |colon| after_brackets + colon));
-    let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    let is_host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.bytes().all(is_host_byte),
-    };
-    is_host && port.strip_prefix(':').is_none_or(is_port)
-}
-
-fn is_port(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
-}
-
-fn is_label_key(text: &str) -> bool {
-    match text.split_once('/') {
-        Some((prefix, name)) => {
-            prefix.len() <= 253 && is_object_name(prefix) && is_label_name(name)
-        }
-        None => is_label_name(text),
-    }
-}
-
-fn is_label_name(text: &str) -> bool {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    let is_end = |end: Option<char>| end.is_some_and(|end| end.is_ascii_alphanumeric());
-    text.len() <= 63
-        && text.bytes().all(is_allowed)
-        && is_end(text.chars().next())
-        && is_end(text.chars().next_back())
-}
-
-/// For `schemars(schema_with = ..)` of a field that is a plain string.
-macro_rules! schema_of {
-    ($($name:ident => $kind:ident),+ $(,)?) => {$(
-        #[doc = concat!("The schema of [`Kind::", stringify!($kind), "`].")]
-        pub(crate) fn $name(_: &mut SchemaGenerator) -> Schema {
-            Kind::$kind.schema()
-        }
-    )+};
-}
-
-schema_of! {
-    object_name => ObjectName,
-    file_name => FileName,
-    url_path => UrlPath,
-    https_url => HttpsUrl,
-    http_url => HttpUrl,
-    nats_url => NatsUrl,
-    image => Image,
-    label_key => LabelKey,
-    label_value => LabelValue,
-    line => Line,
-}
-
-/// A list of host names, at most 16.
-pub(crate) fn hostnames(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "array",
-        "maxItems": 16,
-        "x-kubernetes-list-type": "set",
-        "items": Kind::Hostname.schema(),
-    })
-}
-
-/// Labels to match, at most 32.
-pub(crate) fn labels(_: &mut SchemaGenerator) -> Schema {
-    map_of(Kind::LabelKey, &Kind::LabelValue.schema(), 32)
-}
-
-/// Annotations of an object, at most 32 of 4,096 characters.
-pub(crate) fn annotations(_: &mut SchemaGenerator) -> Schema {
-    map_of(Kind::LabelKey, &json_schema!({"type": "string", "maxLength": 4096}), 32)
-}
-
-/// Amounts of resources by name, at most 8.
-pub(crate) fn quantities(_: &mut SchemaGenerator) -> Schema {
-    map_of(Kind::LabelKey, &Kind::Quantity.schema(), 8)
-}
-
-fn map_of(keys: Kind, values: &Schema, properties_max: usize) -> Schema {
-    json_schema!({
-        "type": "object",
-        "maxProperties": properties_max,
-        "additionalProperties": values,
-        "x-headgate-keys": keys.name(),
-    })
 }
 
 #[cfg(test)]
