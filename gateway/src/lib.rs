@@ -16,6 +16,7 @@ pub mod config;
 pub mod console;
 pub mod hub;
 pub mod protocol;
+pub mod serve;
 pub mod session;
 pub mod telemetry;
 pub mod websocket;

@@ -133,6 +133,7 @@ pub const EVENTS: &[Event] = &[
     ),
     event("drain_done", "info", "No connection is left, or the deadline has come."),
     event("worker_dead", "error", "A worker has stopped; the process ends with 70."),
+    event("failed", "error", "A task that must not end has ended; the process ends with 70."),
     event("stopped", "info", "The process ends."),
 ];
 
