@@ -52,11 +52,12 @@ impl Folders {
     fn remove_secret(&self, secret: &str) {
         fs::remove_dir_all(self.path("secrets").join(secret)).unwrap();
     }
+}
 
-    fn tls(&self) -> (String, String) {
-        let it = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        (it.cert.pem(), it.signing_key.serialize_pem())
-    }
+/// A certificate and its key.
+fn certificate() -> (String, String) {
+    let it = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    (it.cert.pem(), it.signing_key.serialize_pem())
 }
 
 /// A gateway's view of its configuration.
@@ -286,14 +287,14 @@ async fn a_manifest_that_names_a_key_that_is_not_there_waits_for_it() {
 async fn a_bad_certificate_leaves_the_old_one_and_holds_up_nothing_else() {
     let spec = "  auth: {mode: Disabled}\n  tls: {secretName: chat-tls}\n";
     let folders = Folders::new(spec);
-    let (chain, key) = folders.tls();
+    let (chain, key) = certificate();
     folders.secret("chat-tls", "tls.crt", &chain);
     folders.secret("chat-tls", "tls.key", &key);
     let gateway = Gateway::start(&folders).await;
     let server = |config: &Config| Arc::clone(&config.tls.as_ref().unwrap().server);
     let first = server(&gateway.config.borrow());
 
-    let (other_chain, other_key) = folders.tls();
+    let (other_chain, other_key) = certificate();
     folders.secret("chat-tls", "tls.crt", &other_chain);
     folders.manifest(&(spec.to_owned() + "  maxConnections: 6\n"));
     let (config, state) = gateway.after_a_second().await;
@@ -379,7 +380,7 @@ async fn nothing_that_is_printed_shows_a_secret() {
         &(WITH_KEYS.to_owned()
             + "  tls: {secretName: chat-tls}\n  api: {keySecretName: chat-api}\n"),
     );
-    let (chain, key) = folders.tls();
+    let (chain, key) = certificate();
     folders.secret("chat-tls", "tls.crt", &chain);
     folders.secret("chat-tls", "tls.key", &key);
     folders.secret("chat-jwt", "old", KEY);

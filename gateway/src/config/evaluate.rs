@@ -209,16 +209,12 @@ impl<'a> Choice<'a> {
         let fallback = old.and_then(|old| Some((parse(&old).ok()?, old)));
         let findings = if fallback.is_some() { &mut self.kept } else { &mut self.fatal };
         findings.extend(problem.map(|problem| unusable(files, &problem)));
-        match fallback {
-            Some((parsed, old)) => {
-                self.vanished.extend(absent);
-                Some(self.take(files, old, parsed))
-            }
-            None => {
-                self.missing.extend(absent);
-                None
-            }
-        }
+        let Some((parsed, old)) = fallback else {
+            self.missing.extend(absent);
+            return None;
+        };
+        self.vanished.extend(absent);
+        Some(self.take(files, old, parsed))
     }
 
     fn take<T>(&mut self, files: &[SecretFile], contents: Vec<Secret>, parsed: T) -> T {

@@ -142,7 +142,7 @@ impl Watcher {
         match verdict {
             Verdict::Apply(next) => self.apply(*next, hash, &mut state),
             Verdict::Refuse { findings, missing } => {
-                self.refuse(findings, missing, hash, &mut state)
+                self.refuse(findings, missing, hash, &mut state);
             }
         }
         log(&before, &state);

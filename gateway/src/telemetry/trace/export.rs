@@ -33,7 +33,7 @@ const BATCH_MAX: usize = 512;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a failure is said.
-const SAID_EVERY: Duration = Duration::from_secs(60);
+const SAID_EVERY: Duration = Duration::from_mins(1);
 
 /// What the collector is told about this process.
 #[derive(Clone, Debug, Default)]

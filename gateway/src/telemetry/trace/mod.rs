@@ -71,6 +71,7 @@ pub fn traces(process: Process) -> (Traces, Exporter) {
 
 impl Traces {
     /// Begins the span of a connection, if it is sampled; `traceparent` is the request's header.
+    /// A connection that is not sampled keeps a null pointer.
     ///
     /// The header's sampling decision counts, in both directions, as W3C Trace Context and the
     /// parent-based sampler of OpenTelemetry have it; without a header the ratio decides.
@@ -84,7 +85,7 @@ impl Traces {
     }
 
     /// Ends a span and queues it. If the queue is full, it is dropped and counted.
-    pub fn end(&self, span: Box<Span>, status: Result<(), Cow<'static, str>>, now: SystemTime) {
+    pub fn end(&self, span: Span, status: Result<(), Cow<'static, str>>, now: SystemTime) {
         let status = status.map_or_else(Status::error, |()| Status::Unset);
         if self.spans.try_send(span.into_data(status, now)).is_err() {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
