@@ -43,7 +43,11 @@ conformance: ## Autobahn's cases, close codes demanded; CASES='1.*,7.*' narrows
 	tests/conformance/setup.sh .tools/autobahn
 	tests/conformance/serve.sh $(RELEASE) '$(CASES)'
 
+bench: ## The gateway's cost against a bare epoll loop, in turns; ROUNDS=5
+	cargo build --release --locked -p headgate-gateway -p headgate-tests
+	target/release/bench --rounds $(or $(ROUNDS),5)
+
 clean-tools: ## Remove what the targets installed
 	rm -rf .tools .run
 
-.PHONY: help run test lint conformance clean-tools
+.PHONY: help run test lint conformance bench clean-tools
