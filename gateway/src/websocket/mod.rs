@@ -1,1 +1,39 @@
-//! websocket.
+//! WebSocket without a socket: the handshake's rules, frames, messages, compression.
+//!
+//! RFC 6455 and RFC 7692 for a server, on tungstenite's frame headers. Its `WebSocket` is not used:
+//! it refuses compressed frames, bounds neither fragments nor time, and buffers 128 KiB a connection.
+//!
+//! Pure: bytes in, events out; no I/O, no clock. Whatever a peer sends ends in an event or in a
+//! [`Violation`], never in a panic, and never in more memory than its limits say.
+
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod extension;
+mod handshake;
+mod head_scan;
+mod subprotocol;
+
+mod assembler;
+mod event;
+mod header;
+mod inflate;
+mod limits;
+mod mask;
+mod message;
+mod partial;
+
+mod deflate;
+pub mod frame;
+
+pub use self::{
+    assembler::Assembler,
+    deflate::Deflater,
+    event::Event,
+    extension::{Agreement, Malformed, negotiate},
+    handshake::{HandshakeError, Upgrade, accept_key, check},
+    head_scan::{HeadScan, ScanResult},
+    inflate::{InflateError, Inflater},
+    limits::{Limits, Violation},
+    mask::unmask,
+    subprotocol::{Dialect, Token},
+};
