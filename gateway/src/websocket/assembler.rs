@@ -13,9 +13,10 @@ use super::{
     frame::Kind,
     header::Header,
     inflate::{InflateError, Inflater},
+    input::Input,
     limits::{Limits, Violation},
     message::Message,
-    partial::{Body, Frame, Partial, take},
+    partial::{Body, Frame, Partial},
 };
 
 /// The reader of one client's frames.
@@ -42,13 +43,13 @@ impl Assembler {
     /// close or a violation nothing more is read.
     pub fn next<'a, 'b: 'a>(
         &'a mut self,
-        input: &mut &'b mut [u8],
+        input: &mut Input<'b>,
         limits: &Limits,
         inflater: &'a mut Inflater,
     ) -> Result<Option<Event<'a>>, Violation> {
         self.lent = Vec::new();
         if self.is_closed {
-            *input = &mut [];
+            *input = Input::default();
             return Ok(None);
         }
         let whole = match self.read(input, limits) {
@@ -84,7 +85,7 @@ impl Assembler {
     /// Reads up to the end of a message or control frame, or of the input.
     fn read<'b>(
         &mut self,
-        input: &mut &'b mut [u8],
+        input: &mut Input<'b>,
         limits: &Limits,
     ) -> Result<Option<Whole<'b>>, Violation> {
         loop {
@@ -107,13 +108,13 @@ impl Assembler {
     }
 
     /// The next frame's header; `None` if the input ends before it does.
-    fn header(&mut self, input: &mut &mut [u8]) -> Result<Option<Header>, Violation> {
+    fn header(&mut self, input: &mut Input<'_>) -> Result<Option<Header>, Violation> {
         if let Some(partial) = self.partial.as_mut().filter(|partial| partial.has_header()) {
             return partial.header(input);
         }
-        match Header::parse(input)? {
+        match Header::parse(input.as_slice())? {
             Some((header, bytes)) => {
-                take(input, bytes as u64);
+                input.take(bytes as u64);
                 Ok(Some(header))
             }
             None if input.is_empty() => Ok(None),
@@ -213,3 +214,6 @@ impl fmt::Debug for Assembler {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -54,3 +54,80 @@ impl fmt::Debug for Deflater {
         f.debug_struct("Deflater").field("level", &self.level).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use flate2::{Decompress, FlushDecompress};
+    use proptest::prelude::*;
+
+    use super::{super::Inflater, *};
+
+    const LEVEL: u32 = 6;
+
+    #[test]
+    fn what_gets_no_shorter_stays_plain() {
+        let mut deflater = Deflater::new(LEVEL);
+
+        assert_eq!(deflater.deflate(b"", LEVEL), None);
+        assert_eq!(deflater.deflate(b"Hello", LEVEL), None);
+        assert!(deflater.deflate(&[b'x'; 100], LEVEL).is_some());
+        assert_eq!(deflater.deflate(&[b'x'; 100], 0), None);
+        assert!(deflater.deflate(&[b'x'; 100], u32::MAX).is_some());
+    }
+
+    #[test]
+    fn a_smaller_window_holds_what_is_no_longer() {
+        for bits in 9..=15 {
+            let half = 1 << (bits - 1);
+            let mut noise: Vec<u8> =
+                (0..half).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+            noise.extend_from_within(..);
+            let mut deflater = Deflater::new(9);
+            let mut deflated = deflater.deflate(&noise, 9).unwrap().to_vec();
+            deflated.extend(TAIL);
+            let mut inflated = Vec::with_capacity(noise.len() + 1);
+
+            let mut small = Decompress::new_with_window_bits(false, bits);
+            // Piece by piece, so that nothing but the window is there to look back at.
+            for piece in deflated.chunks(64) {
+                let mut out = Vec::with_capacity(noise.len() + 1);
+                small.decompress_vec(piece, &mut out, FlushDecompress::Sync).unwrap();
+                inflated.extend(out);
+            }
+
+            assert!(inflated == noise, "{bits} bits");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_deflated_is_inflated(
+            payloads in prop::collection::vec("[a-e]{0,300}|\\PC{0,40}", 1..6),
+            level in 0_u32..=9,
+        ) {
+            let mut deflater = Deflater::new(LEVEL);
+            let mut inflater = Inflater::default();
+            for payload in payloads {
+                let Some(deflated) = deflater.deflate(payload.as_bytes(), level) else { continue };
+
+                prop_assert!(deflated.len() < payload.len());
+                prop_assert_eq!(
+                    inflater.inflate(deflated, payload.len() as u64),
+                    Ok(payload.as_bytes())
+                );
+            }
+        }
+
+        #[test]
+        fn bytes_depend_on_nothing_before(first in "[a-c]{0,99}", payload in "[a-c]{50,99}") {
+            let mut used = Deflater::new(LEVEL);
+            used.deflate(first.as_bytes(), LEVEL);
+            let mut fresh = Deflater::new(LEVEL);
+
+            prop_assert_eq!(
+                used.deflate(payload.as_bytes(), LEVEL),
+                fresh.deflate(payload.as_bytes(), LEVEL)
+            );
+        }
+    }
+}

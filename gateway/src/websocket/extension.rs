@@ -7,6 +7,7 @@
 use std::{borrow::Cow, fmt::Write, mem};
 
 use http::HeaderValue;
+use smallvec::SmallVec;
 
 /// The extension's name (RFC 7692, section 7).
 const NAME: &[u8] = b"permessage-deflate";
@@ -60,41 +61,57 @@ pub fn negotiate<'a>(
     Ok(agreement.filter(|_| is_enabled))
 }
 
-/// One extension with its parameters, as far as we know them.
+/// One extension with its parameters.
 #[derive(Default)]
 struct Offer {
-    /// Another extension, or a parameter that is unknown, there twice, or has no such value.
+    parameters: SmallVec<[Parameter; 4]>,
+    /// Another extension, or with a parameter that we do not know or that is there twice.
     is_declined: bool,
-    server_no_context_takeover: bool,
-    client_no_context_takeover: bool,
-    client_max_window_bits: bool,
-    server_max_window_bits: Option<u8>,
+}
+
+/// What may be said about permessage-deflate.
+enum Parameter {
+    ServerNoContextTakeover,
+    ClientNoContextTakeover,
+    /// How small a window the client could do with; we inflate any.
+    ClientMaxWindowBits,
+    ServerMaxWindowBits(u8),
 }
 
 impl Offer {
-    fn add(&mut self, name: &[u8], value: Option<&[u8]>) {
-        let bits = value.map(window_bits);
-        let is_new = match (name, bits) {
-            (b"server_no_context_takeover", None) => {
-                !mem::replace(&mut self.server_no_context_takeover, true)
+    fn add(&mut self, parameter: Option<Parameter>) {
+        let is_same = |a: &Parameter, b| mem::discriminant(a) == mem::discriminant(b);
+        match parameter {
+            Some(new) if !self.parameters.iter().any(|it| is_same(it, &new)) => {
+                self.parameters.push(new);
             }
-            (b"client_no_context_takeover", None) => {
-                !mem::replace(&mut self.client_no_context_takeover, true)
-            }
-            (b"client_max_window_bits", None | Some(Some(_))) => {
-                !mem::replace(&mut self.client_max_window_bits, true)
-            }
-            (b"server_max_window_bits", Some(Some(bits))) => {
-                self.server_max_window_bits.replace(bits).is_none()
-            }
-            _ => false,
-        };
-        self.is_declined |= !is_new;
+            _ => self.is_declined = true,
+        }
     }
 
     fn agreement(&self) -> Option<Agreement> {
-        let agreement = Agreement { server_window_bits: self.server_max_window_bits };
-        (!self.is_declined).then_some(agreement)
+        let server_window_bits = self.parameters.iter().find_map(|it| match it {
+            Parameter::ServerMaxWindowBits(bits) => Some(*bits),
+            _ => None,
+        });
+        (!self.is_declined).then_some(Agreement { server_window_bits })
+    }
+}
+
+impl Parameter {
+    fn parse(name: &[u8], value: Option<&[u8]>) -> Option<Self> {
+        match (name, value) {
+            (b"server_no_context_takeover", None) => Some(Self::ServerNoContextTakeover),
+            (b"client_no_context_takeover", None) => Some(Self::ClientNoContextTakeover),
+            (b"client_max_window_bits", None) => Some(Self::ClientMaxWindowBits),
+            (b"client_max_window_bits", Some(bits)) => {
+                window_bits(bits).map(|_| Self::ClientMaxWindowBits)
+            }
+            (b"server_max_window_bits", Some(bits)) => {
+                window_bits(bits).map(Self::ServerMaxWindowBits)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -121,7 +138,7 @@ fn offer(list: &mut Scanner<'_>) -> Result<Option<Offer>, Malformed> {
         list.skip(is_space);
         let value = if list.eat(b'=') { Some(list.value()?) } else { None };
         list.skip(is_space);
-        offer.add(name, value.as_deref());
+        offer.add(Parameter::parse(name, value.as_deref()));
     }
     if list.rest.is_empty() || list.eat(b',') { Ok(Some(offer)) } else { Err(Malformed) }
 }

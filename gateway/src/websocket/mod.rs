@@ -17,6 +17,7 @@ mod assembler;
 mod event;
 mod header;
 mod inflate;
+mod input;
 mod limits;
 mod mask;
 mod message;
@@ -33,6 +34,7 @@ pub use self::{
     handshake::{HandshakeError, Upgrade, accept_key, check},
     head_scan::{HeadScan, ScanResult},
     inflate::{InflateError, Inflater},
+    input::Input,
     limits::{Limits, Violation},
     mask::unmask,
     subprotocol::{Dialect, Token},

@@ -1,10 +1,9 @@
 //! What the end of a read has cut off: a header, a frame, a message.
 
-use std::mem;
-
 use super::{
     frame::Kind,
     header::{Header, is_data},
+    input::Input,
     limits::Violation,
     mask::unmask,
     message::Message,
@@ -27,9 +26,9 @@ impl Partial {
     }
 
     /// Adds to the header; `None` if it still is not whole, the input being used up.
-    pub(super) fn header(&mut self, input: &mut &mut [u8]) -> Result<Option<Header>, Violation> {
+    pub(super) fn header(&mut self, input: &mut Input<'_>) -> Result<Option<Header>, Violation> {
         // Rare, and over after fourteen bytes: so each byte may be a try of its own.
-        while let [byte] = *take(input, 1) {
+        while let [byte] = *input.take(1) {
             self.header.push(byte);
             if let Some((header, _)) = Header::parse(&self.header)? {
                 self.header = Vec::new();
@@ -85,8 +84,8 @@ impl Frame {
     }
 
     /// Takes what there is of the payload, without its mask.
-    pub(super) fn take<'b>(&mut self, input: &mut &'b mut [u8]) -> &'b [u8] {
-        let piece = take(input, self.missing);
+    pub(super) fn take<'b>(&mut self, input: &mut Input<'b>) -> &'b [u8] {
+        let piece = input.take(self.missing);
         unmask(piece, &mut self.mask);
         self.missing -= piece.len() as u64;
         piece
@@ -100,12 +99,4 @@ impl Frame {
     pub(super) fn is_all(&self, piece: &[u8]) -> bool {
         self.is_whole() && piece.len() as u64 == self.payload_bytes
     }
-}
-
-/// Takes up to `bytes_max` bytes from the front.
-pub(super) fn take<'b>(input: &mut &'b mut [u8], bytes_max: u64) -> &'b mut [u8] {
-    let bytes = usize::try_from(bytes_max).map_or(input.len(), |max| max.min(input.len()));
-    let (front, rest) = mem::take(input).split_at_mut(bytes);
-    *input = rest;
-    front
 }
