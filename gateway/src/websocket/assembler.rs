@@ -52,16 +52,11 @@ impl Assembler {
             *input = Input::default();
             return Ok(None);
         }
-        let whole = match self.read(input, limits) {
-            Ok(Some(whole)) => whole,
+        let event = match self.read(input, limits) {
+            Ok(Some(whole)) => whole.event(&self.lent, limits, inflater),
             Ok(None) => return Ok(None),
-            Err(violation) => {
-                self.is_closed = true;
-                self.partial = None;
-                return Err(violation);
-            }
+            Err(violation) => Err(violation),
         };
-        let event = whole.event(&self.lent, limits, inflater);
         if matches!(event, Err(_) | Ok(Event::Close(_))) {
             self.is_closed = true;
             self.partial = None;
@@ -162,7 +157,7 @@ impl Assembler {
             }
             Body::Data(message) if frame.is_final => {
                 let whole = Whole::message(&message, None);
-                self.lent = message.finish()?;
+                self.lent = message.into_payload();
                 whole
             }
             Body::Data(message) => {

@@ -19,7 +19,7 @@ pub(super) struct Message {
     /// What the frames have declared so far, the one being read included.
     bytes: u64,
     payload: Vec<u8>,
-    /// How much of the payload is known to be text.
+    /// How much of the payload is known to be text; whether all of it is, its event says.
     valid: usize,
 }
 
@@ -71,12 +71,9 @@ impl Message {
         self.check_text()
     }
 
-    /// The whole payload, as it is on the wire but for the mask.
-    pub(super) fn finish(self) -> Result<Vec<u8>, Violation> {
-        if self.is_text && !self.is_compressed && self.valid < self.payload.len() {
-            return Err(Violation::InvalidText);
-        }
-        Ok(self.payload)
+    /// The payload, as it is on the wire but for the mask.
+    pub(super) fn into_payload(self) -> Vec<u8> {
+        self.payload
     }
 
     pub(super) fn kind(&self) -> Kind {
