@@ -1,1 +1,4 @@
-//! api.
+//! The internal port: metrics, health, status and the server API.
+
+pub mod router;
+pub mod server;

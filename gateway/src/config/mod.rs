@@ -1,1 +1,4 @@
-//! config.
+//! The manifest and its Secrets, as everybody else reads them.
+
+pub mod load;
+pub mod settings;

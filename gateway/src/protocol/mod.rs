@@ -1,3 +1,13 @@
-//! The client protocol: envelopes, replies, errors and close codes. Pure.
+//! The client protocol: envelopes, replies, errors, names and close codes. Pure.
+
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may stop"))]
 
 pub mod close;
+pub mod data;
+pub mod encoded;
+pub mod error;
+pub mod position;
+pub mod reply;
+pub mod request;
+pub mod topic;

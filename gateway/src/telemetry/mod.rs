@@ -1,1 +1,4 @@
-//! telemetry.
+//! What the gateway says of itself: logs and metrics.
+
+pub mod log;
+pub mod metrics;

@@ -9,14 +9,17 @@
 use std::fmt;
 
 use super::{
-    event::Event,
+    deflate::{InflateError, Inflater},
     frame::Kind,
     header::Header,
-    inflate::{InflateError, Inflater},
-    input::Input,
-    limits::{Limits, Violation},
     message::Message,
     partial::{Body, Frame, Partial},
+};
+pub use super::{
+    event::Event,
+    input::Input,
+    limits::{Limits, Violation},
+    mask::unmask,
 };
 
 /// The reader of one client's frames.

@@ -7,17 +7,18 @@ use std::fmt;
 
 use flate2::{Compress, Compression, FlushCompress, Status};
 
+pub use super::{
+    extension::{Agreement, Malformed, negotiate, window_holds},
+    inflate::{InflateError, Inflater},
+};
+
 /// How a flushed stream ends; the receiver adds it again.
 const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
-
-/// The room that is kept from one message to the next.
-const KEPT_BYTES_MAX: usize = 64 * 1024;
 
 /// A worker's deflater.
 pub struct Deflater {
     stream: Compress,
     level: u32,
-    deflated: Vec<u8>,
 }
 
 impl Deflater {
@@ -25,26 +26,25 @@ impl Deflater {
     pub fn new(level: u32) -> Self {
         let level = level.min(9);
         let stream = Compress::new(Compression::new(level), false);
-        Self { stream, level, deflated: Vec::new() }
+        Self { stream, level }
     }
 
     /// The payload deflated; `None` where that makes it no shorter, so that plain is better.
-    pub fn deflate(&mut self, payload: &[u8], level: u32) -> Option<&[u8]> {
+    pub fn deflate(&mut self, payload: &[u8], level: u32) -> Option<Vec<u8>> {
         if self.level != level.min(9) {
             *self = Self::new(level);
         }
         self.stream.reset();
-        self.deflated.clear();
-        self.deflated.shrink_to(KEPT_BYTES_MAX);
         // A result that needs more room than this is one that nobody wants.
-        self.deflated.reserve(payload.len() + TAIL.len());
-        let status =
-            self.stream.compress_vec(payload, &mut self.deflated, FlushCompress::Sync).ok()?;
+        let mut deflated = Vec::with_capacity(payload.len() + TAIL.len());
+        let status = self.stream.compress_vec(payload, &mut deflated, FlushCompress::Sync).ok()?;
+        // Room left over means that the flush is over.
         let is_whole = status == Status::Ok
             && self.stream.total_in() == payload.len() as u64
-            && self.deflated.len() < self.deflated.capacity();
-        let deflated = self.deflated.strip_suffix(&TAIL)?;
-        (is_whole && deflated.len() < payload.len()).then_some(deflated)
+            && deflated.len() < deflated.capacity();
+        let bytes = deflated.strip_suffix(&TAIL)?.len();
+        deflated.truncate(bytes);
+        (is_whole && bytes < payload.len()).then_some(deflated)
     }
 }
 
@@ -60,7 +60,7 @@ mod tests {
     use flate2::{Decompress, FlushDecompress};
     use proptest::prelude::*;
 
-    use super::{super::Inflater, *};
+    use super::*;
 
     const LEVEL: u32 = 6;
 
@@ -83,7 +83,7 @@ mod tests {
                 (0..half).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
             noise.extend_from_within(..);
             let mut deflater = Deflater::new(9);
-            let mut deflated = deflater.deflate(&noise, 9).unwrap().to_vec();
+            let mut deflated = deflater.deflate(&noise, 9).unwrap();
             deflated.extend(TAIL);
             let mut inflated = Vec::with_capacity(noise.len() + 1);
 
@@ -112,7 +112,7 @@ mod tests {
 
                 prop_assert!(deflated.len() < payload.len());
                 prop_assert_eq!(
-                    inflater.inflate(deflated, payload.len() as u64),
+                    inflater.inflate(&deflated, payload.len() as u64),
                     Ok(payload.as_bytes())
                 );
             }

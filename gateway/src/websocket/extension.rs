@@ -12,11 +12,16 @@ use smallvec::SmallVec;
 /// The extension's name (RFC 7692, section 7).
 const NAME: &[u8] = b"permessage-deflate";
 
+/// The window of a client that names none, which is all that deflate can use.
+const WINDOW_BITS_MAX: u8 = 15;
+
 /// Compression as it was agreed on for one connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agreement {
-    /// The logarithm of the client's window in bytes, 8 to 15, where the client named one.
-    server_window_bits: Option<u8>,
+    /// The logarithm of the client's window in bytes, 8 to 15.
+    pub server_window_bits: u8,
+    /// The value of `Sec-WebSocket-Extensions` in the response.
+    pub answer: String,
 }
 
 /// `Sec-WebSocket-Extensions` is not what its grammar allows, which fails the handshake.
@@ -25,22 +30,21 @@ pub struct Agreement {
 pub struct Malformed;
 
 impl Agreement {
-    /// The value of `Sec-WebSocket-Extensions` in the response.
-    pub fn answer(self) -> String {
+    fn new(server_window_bits: Option<u8>) -> Self {
         let mut answer =
             "permessage-deflate; server_no_context_takeover; client_no_context_takeover".to_owned();
-        if let Some(bits) = self.server_window_bits {
+        if let Some(bits) = server_window_bits {
             // Writing to a string does not fail.
             let _ = write!(answer, "; server_max_window_bits={bits}");
         }
-        answer
+        Self { server_window_bits: server_window_bits.unwrap_or(WINDOW_BITS_MAX), answer }
     }
+}
 
-    /// Whether a payload of this length, deflated for all, is one that this client can inflate:
-    /// nothing in it looks further back than it is long.
-    pub fn window_holds(self, payload_bytes: usize) -> bool {
-        self.server_window_bits.is_none_or(|bits| bits >= 15 || payload_bytes <= 1 << bits)
-    }
+/// Whether a payload of this length, deflated for all, is one that a client with this window can
+/// inflate: nothing in it looks further back than it is long.
+pub fn window_holds(server_window_bits: u8, payload_bytes: usize) -> bool {
+    server_window_bits >= WINDOW_BITS_MAX || payload_bytes <= 1 << server_window_bits
 }
 
 /// Takes the first offer that can be kept from the values of `Sec-WebSocket-Extensions`; `None` if
@@ -55,7 +59,7 @@ pub fn negotiate<'a>(
     for value in values {
         let mut list = Scanner { rest: value.as_bytes() };
         while let Some(offer) = offer(&mut list)? {
-            agreement = agreement.or(offer.agreement());
+            agreement = agreement.or_else(|| offer.agreement());
         }
     }
     Ok(agreement.filter(|_| is_enabled))
@@ -94,7 +98,7 @@ impl Offer {
             Parameter::ServerMaxWindowBits(bits) => Some(*bits),
             _ => None,
         });
-        (!self.is_declined).then_some(Agreement { server_window_bits })
+        (!self.is_declined).then(|| Agreement::new(server_window_bits))
     }
 }
 
@@ -208,7 +212,7 @@ mod tests {
     fn check(values: &[&str], expected: Result<Option<&str>, Malformed>) {
         let values: Vec<_> = values.iter().map(|it| HeaderValue::from_str(it).unwrap()).collect();
 
-        let agreed = negotiate(&values, true).map(|it| it.map(Agreement::answer));
+        let agreed = negotiate(&values, true).map(|it| it.map(|it| it.answer));
 
         assert_eq!(agreed, expected.map(|it| it.map(str::to_owned)));
     }
@@ -295,13 +299,10 @@ mod tests {
 
     #[test]
     fn a_window_holds_what_is_no_longer_than_itself() {
-        let agreement = |bits| Agreement { server_window_bits: bits };
-
-        assert!(agreement(Some(8)).window_holds(256));
-        assert!(!agreement(Some(8)).window_holds(257));
-        assert!(agreement(Some(14)).window_holds(16_384));
-        assert!(!agreement(Some(14)).window_holds(16_385));
-        assert!(agreement(Some(15)).window_holds(usize::MAX));
-        assert!(agreement(None).window_holds(usize::MAX));
+        assert!(window_holds(8, 256));
+        assert!(!window_holds(8, 257));
+        assert!(window_holds(14, 16_384));
+        assert!(!window_holds(14, 16_385));
+        assert!(window_holds(15, usize::MAX));
     }
 }

@@ -38,7 +38,7 @@ pub enum Kind {
 pub enum Coding {
     /// As it is.
     Plain,
-    /// By [`Deflater`](super::Deflater).
+    /// By [`Deflater`](super::deflate::Deflater).
     Deflated,
 }
 
@@ -72,48 +72,55 @@ pub fn header(kind: Kind, coding: Coding, payload_bytes: usize) -> Header {
     Header { bytes, len: header.len(payload_bytes) }
 }
 
-/// A text message in a frame of its own.
-pub fn text(payload: &str) -> Bytes {
-    frame(Kind::Text, Coding::Plain, payload.as_bytes())
+/// A whole message of text, or of bytes.
+pub fn message(is_text: bool, payload: &[u8]) -> Bytes {
+    frame(Kind::message(is_text), Coding::Plain, &[payload])
 }
 
-/// A text message that [`Deflater`](super::Deflater) has deflated.
-pub fn deflated_text(payload: &[u8]) -> Bytes {
-    frame(Kind::Text, Coding::Deflated, payload)
+/// A whole message that [`Deflater`](super::deflate::Deflater) has deflated.
+pub fn compressed(is_text: bool, payload: &[u8]) -> Bytes {
+    frame(Kind::message(is_text), Coding::Deflated, &[payload])
 }
 
-/// A ping; the peer answers with the same payload, of which 125 bytes are sent.
-pub fn ping(payload: &[u8]) -> Bytes {
-    frame(Kind::Ping, Coding::Plain, control_payload(payload))
+/// A ping without payload: the answer says all that there is to know.
+pub fn ping() -> Bytes {
+    frame(Kind::Ping, Coding::Plain, &[])
 }
 
 /// The answer to a ping, or an unasked sign of life; 125 bytes of the payload are sent.
 pub fn pong(payload: &[u8]) -> Bytes {
-    frame(Kind::Pong, Coding::Plain, control_payload(payload))
+    let payload = payload.get(..CONTROL_BYTES_MAX).unwrap_or(payload);
+    frame(Kind::Pong, Coding::Plain, &[payload])
 }
 
 /// A close frame: `code` as RFC 6455 section 7.4 has it, and of `words` as many whole characters as
 /// fit into 123 bytes.
 pub fn close(code: u16, words: &str) -> Bytes {
     let words = words.get(..words.floor_char_boundary(REASON_BYTES_MAX)).unwrap_or_default();
-    let [high, low] = code.to_be_bytes();
-    let payload: Vec<u8> = [high, low].into_iter().chain(words.bytes()).collect();
-    frame(Kind::Close, Coding::Plain, &payload)
+    frame(Kind::Close, Coding::Plain, &[&code.to_be_bytes(), words.as_bytes()])
 }
 
-fn frame(kind: Kind, coding: Coding, payload: &[u8]) -> Bytes {
-    let header = header(kind, coding, payload.len());
-    let mut frame = BytesMut::with_capacity(header.len + payload.len());
+/// A close frame without a code, which answers one without.
+pub fn close_empty() -> Bytes {
+    frame(Kind::Close, Coding::Plain, &[])
+}
+
+fn frame(kind: Kind, coding: Coding, parts: &[&[u8]]) -> Bytes {
+    let payload_bytes = parts.iter().map(|part| part.len()).sum();
+    let header = header(kind, coding, payload_bytes);
+    let mut frame = BytesMut::with_capacity(header.len + payload_bytes);
     frame.put_slice(header.as_ref());
-    frame.put_slice(payload);
+    for part in parts {
+        frame.put_slice(part);
+    }
     frame.freeze()
 }
 
-fn control_payload(payload: &[u8]) -> &[u8] {
-    payload.get(..CONTROL_BYTES_MAX).unwrap_or(payload)
-}
-
 impl Kind {
+    pub(super) const fn message(is_text: bool) -> Self {
+        if is_text { Self::Text } else { Self::Binary }
+    }
+
     const fn opcode(self) -> OpCode {
         match self {
             Self::Text => OpCode::Data(Data::Text),
@@ -136,12 +143,15 @@ mod tests {
     #[test]
     fn frames_are_the_rfcs_examples() {
         // RFC 6455, section 5.7, and RFC 7692, section 7.2.3.1.
-        check(&text("Hello"), b"\x81\x05Hello");
-        check(&ping(b"Hello"), b"\x89\x05Hello");
+        check(&message(true, b"Hello"), b"\x81\x05Hello");
+        check(&ping(), b"\x89\x00");
         check(&pong(b"Hello"), b"\x8a\x05Hello");
         check(header(Kind::Binary, Coding::Plain, 256).as_ref(), b"\x82\x7e\x01\x00");
         check(header(Kind::Binary, Coding::Plain, 65_536).as_ref(), b"\x82\x7f\0\0\0\0\0\x01\0\0");
-        check(&deflated_text(b"\xf2\x48\xcd\xc9\xc9\x07\0"), b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\0");
+        check(
+            &compressed(true, b"\xf2\x48\xcd\xc9\xc9\x07\0"),
+            b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\0",
+        );
     }
 
     #[test]
@@ -154,8 +164,7 @@ mod tests {
 
     #[test]
     fn control_frames_hold_at_most_125_bytes() {
-        check(&ping(&[b'x'; 200])[..2], b"\x89\x7d");
-        assert_eq!(ping(&[b'x'; 200]).len(), 127);
+        check(&pong(&[b'x'; 200])[..2], b"\x8a\x7d");
         assert_eq!(pong(&[b'x'; 200]).len(), 127);
     }
 
@@ -163,6 +172,7 @@ mod tests {
     fn a_close_reason_is_cut_between_characters() {
         check(&close(4431, "slow consumer"), b"\x88\x0f\x11\x4fslow consumer");
         check(&close(1000, ""), b"\x88\x02\x03\xe8");
+        check(&close_empty(), b"\x88\x00");
 
         let cut = close(1000, &"ü".repeat(62));
 

@@ -15,10 +15,11 @@ use http::{
 };
 use sha1::{Digest, Sha1};
 
+pub use super::subprotocol::{Dialect, Token};
 use super::{
     extension::{Agreement, negotiate},
-    head_scan::{HEADERS_BYTES_MAX, TARGET_BYTES_MAX},
-    subprotocol::{Dialect, Offered, Token, offered},
+    head::{HEADERS_BYTES_MAX, TARGET_BYTES_MAX},
+    subprotocol::{Offered, offered},
 };
 
 /// The most headers of a request.
@@ -29,18 +30,17 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// A request that may become a connection, as far as its form says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upgrade<'a> {
+pub struct Upgrade {
     /// How the client will speak.
     pub dialect: Dialect,
     /// The response's `Sec-WebSocket-Protocol`, if it has one.
     pub echo: Option<&'static str>,
     /// The response's `Sec-WebSocket-Accept`.
     pub accept: String,
-    /// What was agreed on about compression; the response's `Sec-WebSocket-Extensions` is its
-    /// [`Agreement::answer`].
+    /// What was agreed on about compression; it has the response's `Sec-WebSocket-Extensions`.
     pub agreement: Option<Agreement>,
     /// The token among the subprotocols.
-    pub token: Option<Token<'a>>,
+    pub token: Option<Token>,
 }
 
 /// Why a request is refused. The words never quote the request.
@@ -70,11 +70,11 @@ pub enum HandshakeError {
 }
 
 /// Checks a request for a WebSocket at `path`, cheapest first, and works out the answer.
-pub fn check<'a>(
-    request: &'a Parts,
+pub fn check(
+    request: &Parts,
     path: &str,
     is_compression_enabled: bool,
-) -> Result<Upgrade<'a>, HandshakeError> {
+) -> Result<Upgrade, HandshakeError> {
     check_size(request)?;
     check_target(request, path)?;
     let headers = &request.headers;
@@ -265,7 +265,7 @@ mod tests {
         let upgrade = check(&request, "/ws", true).unwrap();
 
         assert_eq!((upgrade.dialect, upgrade.echo), (Dialect::V1, Some("headgate.v1")));
-        assert_eq!(upgrade.token.map(Token::as_str), Some("a.b.c"));
+        assert_eq!(upgrade.token, Some(Token("a.b.c".to_owned())));
         assert!(upgrade.agreement.is_some());
         assert!(!format!("{upgrade:?}").contains("a.b.c"));
         assert_eq!(check(&request, "/ws", false).unwrap().agreement, None);

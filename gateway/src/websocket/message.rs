@@ -77,7 +77,7 @@ impl Message {
     }
 
     pub(super) fn kind(&self) -> Kind {
-        if self.is_text { Kind::Text } else { Kind::Binary }
+        Kind::message(self.is_text)
     }
 
     pub(super) fn is_compressed(&self) -> bool {

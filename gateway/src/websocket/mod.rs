@@ -4,38 +4,27 @@
 //! it refuses compressed frames, bounds neither fragments nor time, and buffers 128 KiB a connection.
 //!
 //! Pure: bytes in, events out; no I/O, no clock. Whatever a peer sends ends in an event or in a
-//! [`Violation`], never in a panic, and never in more memory than its limits say.
+//! [`assembler::Violation`], never in a panic, and never in more memory than its limits say.
 
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+pub mod handshake;
+pub mod head;
+
 mod extension;
-mod handshake;
-mod head_scan;
 mod subprotocol;
 
-mod assembler;
+pub mod assembler;
+
 mod event;
 mod header;
-mod inflate;
 mod input;
 mod limits;
 mod mask;
 mod message;
 mod partial;
 
-mod deflate;
+pub mod deflate;
 pub mod frame;
 
-pub use self::{
-    assembler::Assembler,
-    deflate::Deflater,
-    event::Event,
-    extension::{Agreement, Malformed, negotiate},
-    handshake::{HandshakeError, Upgrade, accept_key, check},
-    head_scan::{HeadScan, ScanResult},
-    inflate::{InflateError, Inflater},
-    input::Input,
-    limits::{Limits, Violation},
-    mask::unmask,
-    subprotocol::{Dialect, Token},
-};
+mod inflate;

@@ -37,17 +37,10 @@ const TOKEN_PREFIX: &[u8] = b"headgate.token.";
 /// A token as a client sent it, not checked in any way.
 ///
 /// `Debug` does not print it: a token is never logged.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Token<'a>(&'a str);
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(pub String);
 
-impl<'a> Token<'a> {
-    /// The token itself.
-    pub const fn as_str(self) -> &'a str {
-        self.0
-    }
-}
-
-impl fmt::Debug for Token<'_> {
+impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(..)")
     }
@@ -55,16 +48,16 @@ impl fmt::Debug for Token<'_> {
 
 /// What was offered, as far as we know it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Offered<'a> {
+pub(super) struct Offered {
     /// The first known dialect in the client's order.
     pub(super) dialect: Option<Dialect>,
-    pub(super) token: Option<Token<'a>>,
+    pub(super) token: Option<Token>,
 }
 
 /// Reads the values of `Sec-WebSocket-Protocol`. Linear in their length.
 pub(super) fn offered<'a>(
     values: impl IntoIterator<Item = &'a HeaderValue>,
-) -> Result<Offered<'a>, HandshakeError> {
+) -> Result<Offered, HandshakeError> {
     let mut offered = Offered::default();
     let mut is_any = false;
     let names = values.into_iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
@@ -74,12 +67,11 @@ pub(super) fn offered<'a>(
             return Err(HandshakeError::BadHandshake("Sec-WebSocket-Protocol is malformed"));
         }
         if let Some(token) = name.strip_prefix(TOKEN_PREFIX) {
-            // A token's bytes are ASCII, as was just seen.
-            let token = str::from_utf8(token).ok().map(Token);
             if offered.token.is_some() {
                 return Err(HandshakeError::BadHandshake("Sec-WebSocket-Protocol has two tokens"));
             }
-            offered.token = token;
+            // Its bytes are ASCII, as was just seen.
+            offered.token = str::from_utf8(token).ok().map(|it| Token(it.to_owned()));
         } else {
             offered.dialect = offered.dialect.or(Dialect::named(name));
         }
@@ -99,9 +91,9 @@ mod tests {
     fn check(values: &[&[u8]], expected: Result<(Option<Dialect>, Option<&str>), HandshakeError>) {
         let values: Vec<_> = values.iter().map(|it| HeaderValue::from_bytes(it).unwrap()).collect();
 
-        let offered = offered(&values).map(|it| (it.dialect, it.token.map(Token::as_str)));
+        let offered = offered(&values).map(|it| (it.dialect, it.token.map(|it| it.0)));
 
-        assert_eq!(offered, expected);
+        assert_eq!(offered, expected.map(|(dialect, token)| (dialect, token.map(str::to_owned))));
     }
 
     #[test]
@@ -142,6 +134,6 @@ mod tests {
 
     #[test]
     fn a_token_is_not_printed() {
-        assert_eq!(format!("{:?}", Token("secret")), "Token(..)");
+        assert_eq!(format!("{:?}", Token("secret".to_owned())), "Token(..)");
     }
 }

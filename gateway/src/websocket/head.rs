@@ -5,6 +5,8 @@
 
 use memchr::memchr;
 
+use super::handshake::HandshakeError;
+
 /// The longest request target.
 pub(super) const TARGET_BYTES_MAX: usize = 8 * 1024;
 
@@ -12,8 +14,10 @@ pub(super) const TARGET_BYTES_MAX: usize = 8 * 1024;
 pub(super) const HEADERS_BYTES_MAX: usize = 16 * 1024;
 
 /// What a request line has beside its target, with room for any method: what is only a little too
-/// long is for [`check`](super::check) to see.
+/// long is for [`check`](super::handshake::check) to see.
 const REQUEST_LINE_REST_BYTES: usize = 64;
+
+const BARE_LF: &str = "a line of the head ends without CR";
 
 /// How a head is so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,16 +26,12 @@ pub enum ScanResult {
     More,
     /// It has ended, after this many bytes of the piece: what follows is the client's first frame.
     End(usize),
-    /// A line ends without CR (400 `bad_handshake`).
-    BareLf,
-    /// The request line is too long (414 `uri`).
-    UriTooLong,
-    /// The headers are too long (431 `headers`).
-    HeadersTooLong,
+    /// A line ends without CR, or the request line or the headers are too long.
+    Refused(HandshakeError),
 }
 
 /// The scanner of one request's head.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct HeadScan {
     section: Section,
     section_bytes: usize,
@@ -72,13 +72,18 @@ impl HeadScan {
         result
     }
 
+    /// What it says ever after, [`ScanResult::More`] so far.
+    pub fn said(&self) -> ScanResult {
+        self.said
+    }
+
     fn scan(&mut self, piece: &[u8]) -> ScanResult {
         let mut rest = piece;
         while let Some(lf) = memchr(b'\n', rest) {
             let (line, after) = rest.split_at(lf);
             self.count(line);
             if !self.is_after_cr {
-                return ScanResult::BareLf;
+                return ScanResult::Refused(HandshakeError::BadHandshake(BARE_LF));
             }
             rest = after.get(1..).unwrap_or_default();
             let is_last = self.end_line();
@@ -120,10 +125,13 @@ impl HeadScan {
 
     fn too_long(&self) -> Option<ScanResult> {
         let (bytes_max, too_long) = match self.section {
-            Section::Request => {
-                (TARGET_BYTES_MAX + REQUEST_LINE_REST_BYTES, ScanResult::UriTooLong)
+            Section::Request => (
+                TARGET_BYTES_MAX + REQUEST_LINE_REST_BYTES,
+                ScanResult::Refused(HandshakeError::Uri),
+            ),
+            Section::Headers => {
+                (HEADERS_BYTES_MAX + b"\r\n".len(), ScanResult::Refused(HandshakeError::Headers))
             }
-            Section::Headers => (HEADERS_BYTES_MAX + b"\r\n".len(), ScanResult::HeadersTooLong),
         };
         (self.section_bytes > bytes_max).then_some(too_long)
     }
@@ -152,7 +160,7 @@ mod tests {
             match scan.feed(piece) {
                 ScanResult::More => fed += piece.len(),
                 ScanResult::End(bytes) => return ScanResult::End(fed + bytes),
-                result => return result,
+                result @ ScanResult::Refused(_) => return result,
             }
         }
         ScanResult::More
@@ -175,7 +183,7 @@ mod tests {
             "GET / HTTP/1.1\r\nHost: a\r\n\n",
             "GET / HTTP/1.1\r\nHost: a\r b\n",
         ] {
-            check(head.as_bytes(), ScanResult::BareLf);
+            check(head.as_bytes(), ScanResult::Refused(HandshakeError::BadHandshake(BARE_LF)));
         }
     }
 
@@ -184,9 +192,12 @@ mod tests {
         let request = |bytes| format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(bytes - 1));
 
         check(request(TARGET_BYTES_MAX).as_bytes(), ScanResult::End(TARGET_BYTES_MAX + 17));
-        check(request(TARGET_BYTES_MAX + 50).as_bytes(), ScanResult::UriTooLong);
-        check("x".repeat(TARGET_BYTES_MAX * 2).as_bytes(), ScanResult::UriTooLong);
-        check("\r\n".repeat(TARGET_BYTES_MAX).as_bytes(), ScanResult::UriTooLong);
+        check(request(TARGET_BYTES_MAX + 50).as_bytes(), ScanResult::Refused(HandshakeError::Uri));
+        check(
+            "x".repeat(TARGET_BYTES_MAX * 2).as_bytes(),
+            ScanResult::Refused(HandshakeError::Uri),
+        );
+        check("\r\n".repeat(TARGET_BYTES_MAX).as_bytes(), ScanResult::Refused(HandshakeError::Uri));
     }
 
     #[test]
@@ -194,7 +205,10 @@ mod tests {
         let request = |bytes| format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "x".repeat(bytes - 5));
 
         check(request(HEADERS_BYTES_MAX).as_bytes(), ScanResult::End(HEADERS_BYTES_MAX + 18));
-        check(request(HEADERS_BYTES_MAX + 1).as_bytes(), ScanResult::HeadersTooLong);
+        check(
+            request(HEADERS_BYTES_MAX + 1).as_bytes(),
+            ScanResult::Refused(HandshakeError::Headers),
+        );
     }
 
     #[test]

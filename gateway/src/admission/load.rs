@@ -1,0 +1,198 @@
+//! How many connections there are: of the pod, of an address, of a user.
+//!
+//! Counted where connections begin and end, behind locks that no message ever takes.
+
+use std::{
+    hash::Hash,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use ahash::AHashMap;
+use headgate_crds::v1alpha1::{Limits, PerAddress, Rate};
+use parking_lot::Mutex;
+
+use super::{rate::Bucket, refusal::Refusal};
+
+/// Addresses that are remembered at most; without connections, the ones with a full bucket go.
+const ADDRESSES_MAX: usize = 65_536;
+
+/// The load of a pod.
+#[derive(Debug)]
+pub struct Load {
+    connections: AtomicUsize,
+    pending: AtomicUsize,
+    accepts: Mutex<Bucket>,
+    addresses: Mutex<AHashMap<IpAddr, Address>>,
+    users: Mutex<AHashMap<Arc<str>, usize>>,
+}
+
+#[derive(Debug)]
+struct Address {
+    connections: usize,
+    bucket: Bucket,
+}
+
+/// A place that is free again when this is dropped.
+#[derive(Debug)]
+pub struct Place {
+    load: Arc<Load>,
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Connection,
+    Pending,
+    Address(IpAddr),
+    User(Arc<str>),
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        match &self.kind {
+            Kind::Connection => drop(self.load.connections.fetch_sub(1, Ordering::Relaxed)),
+            Kind::Pending => drop(self.load.pending.fetch_sub(1, Ordering::Relaxed)),
+            Kind::Address(address) => {
+                if let Some(it) = self.load.addresses.lock().get_mut(address) {
+                    it.connections = it.connections.saturating_sub(1);
+                }
+            }
+            Kind::User(user) => leave(&mut self.load.users.lock(), user),
+        }
+    }
+}
+
+fn leave<K: Hash + Eq>(counts: &mut AHashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+impl Load {
+    /// No load; the accept rate's bucket is full.
+    pub fn new(limits: &Limits, now_ms: u64) -> Arc<Self> {
+        Arc::new(Self {
+            connections: AtomicUsize::new(0),
+            pending: AtomicUsize::new(0),
+            accepts: Mutex::new(Bucket::full(limits.connect_rate.burst.into(), now_ms)),
+            addresses: Mutex::default(),
+            users: Mutex::default(),
+        })
+    }
+
+    /// Connections that are upgraded.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Connections that are accepted and not yet upgraded.
+    pub fn pending(&self) -> usize {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    /// How many users are connected.
+    pub fn users(&self) -> usize {
+        self.users.lock().len()
+    }
+
+    /// A place for a handshake; its bound is for the caller to look at before it accepts.
+    pub fn begin(self: &Arc<Self>) -> Place {
+        self.pending.fetch_add(1, Ordering::Relaxed);
+        Place { load: Arc::clone(self), kind: Kind::Pending }
+    }
+
+    /// A place for a connection, if there is one.
+    pub fn connect(self: &Arc<Self>, connections_max: usize) -> Result<Place, Refusal> {
+        let take = |count| (count < connections_max).then_some(count + 1);
+        self.connections
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .map_err(|_| Refusal::Full)?;
+        Ok(Place { load: Arc::clone(self), kind: Kind::Connection })
+    }
+
+    /// Spends from the pod's accept rate.
+    pub fn accept(&self, now_ms: u64, rate: &Rate) -> Result<(), Refusal> {
+        let (per_second, burst) = (rate.per_second.into(), rate.burst.into());
+        let is_ok = self.accepts.lock().take(now_ms, per_second, burst, 1);
+        if is_ok { Ok(()) } else { Err(Refusal::ConnectRate) }
+    }
+
+    /// A place for a connection of an address, if there is one.
+    pub fn address(
+        self: &Arc<Self>,
+        now_ms: u64,
+        address: IpAddr,
+        limits: &PerAddress,
+    ) -> Result<Option<Place>, Refusal> {
+        if limits.connections == 0 && limits.connect_rate.per_second == 0 {
+            return Ok(None);
+        }
+        let (per_second, burst) =
+            (u64::from(limits.connect_rate.per_second), u64::from(limits.connect_rate.burst));
+        let mut addresses = self.addresses.lock();
+        if addresses.len() >= ADDRESSES_MAX && !addresses.contains_key(&address) {
+            addresses.retain(|_, it| it.connections > 0);
+            if addresses.len() >= ADDRESSES_MAX {
+                return Err(Refusal::Address);
+            }
+        }
+        let entry = addresses
+            .entry(address)
+            .or_insert_with(|| Address { connections: 0, bucket: Bucket::full(burst, now_ms) });
+        let is_full = limits.connections > 0 && entry.connections >= limits.connections as usize;
+        if is_full || !entry.bucket.take(now_ms, per_second, burst, 1) {
+            return Err(Refusal::Address);
+        }
+        entry.connections += 1;
+        Ok(Some(Place { load: Arc::clone(self), kind: Kind::Address(address) }))
+    }
+
+    /// A place for a connection of a user, if there is one; 0 is no limit.
+    pub fn user(self: &Arc<Self>, user: &Arc<str>, max: u32) -> Result<Place, Refusal> {
+        let mut users = self.users.lock();
+        let count = users.entry(Arc::clone(user)).or_default();
+        if max > 0 && *count >= max as usize {
+            return Err(Refusal::UserConnections);
+        }
+        *count += 1;
+        Ok(Place { load: Arc::clone(self), kind: Kind::User(Arc::clone(user)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_come_back() {
+        let load = Load::new(&Limits::default(), 0);
+        let user: Arc<str> = "al".into();
+        let place = (load.connect(1).unwrap(), load.user(&user, 1).unwrap());
+
+        assert_eq!(load.connect(1).unwrap_err(), Refusal::Full);
+        assert_eq!(load.user(&user, 1).unwrap_err(), Refusal::UserConnections);
+        drop(place);
+        assert_eq!((load.connections(), load.users()), (0, 0));
+        drop(load.connect(1).unwrap());
+    }
+
+    #[test]
+    fn an_address_has_a_limit_of_its_own() {
+        let load = Load::new(&Limits::default(), 0);
+        let limits = PerAddress { connections: 1, ..PerAddress::default() };
+        let address = "192.0.2.1".parse().unwrap();
+        let place = load.address(0, address, &limits).unwrap();
+
+        assert_eq!(load.address(0, address, &limits).unwrap_err(), Refusal::Address);
+        assert!(load.address(0, "192.0.2.2".parse().unwrap(), &limits).is_ok());
+        drop(place);
+        assert!(load.address(0, address, &limits).is_ok());
+    }
+}
