@@ -7,16 +7,15 @@
 //! Rooms stand in the order of the data's way; a room knows those above it and none below
 //! (`tests/tidy.rs` holds the list, ARCHITECTURE.md the reasons).
 
+pub mod websocket;
+pub mod protocol;
 pub mod admission;
-mod api;
 pub mod auth;
 pub mod broker;
-pub mod cli;
-pub mod config;
-pub mod hub;
-pub mod protocol;
-pub mod serve;
 pub mod session;
+pub mod hub;
+pub mod config;
 pub mod telemetry;
-pub mod websocket;
-mod worker;
+pub mod api;
+pub mod cli;
+pub mod serve;

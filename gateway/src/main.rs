@@ -1,22 +1,36 @@
-//! The binary: arguments, logs, and one of the commands.
+//! The binary: arguments, a runtime for what is beside the workers, and one of the commands.
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
-use clap::Parser;
 use headgate_gateway::{
-    cli::{self, Cli, Command},
+    cli::{self, Cli, Serve, exit},
     serve,
-    telemetry::log,
 };
+use tokio::runtime;
 
-fn main() -> anyhow::Result<ExitCode> {
-    let cli = Cli::parse();
-    let Command::Serve(options) = cli.command else { return Ok(cli::run(&cli.command)) };
-    let log = log::start(options.log_format);
-    // What is beside the workers: the server API, configuration, logs.
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let code = runtime.block_on(serve::serve(options, log));
-    runtime.shutdown_background();
-    Ok(code)
+fn main() -> ExitCode {
+    match Cli::read(env::args_os()) {
+        Ok(cli) => cli::run(cli, serve),
+        Err(code) => code,
+    }
+}
+
+/// Serves on a runtime of its own. The workers have theirs.
+fn serve(options: Serve) -> ExitCode {
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("side")
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => {
+            let code = runtime.block_on(serve::serve(options));
+            runtime.shutdown_background();
+            code
+        }
+        Err(error) => {
+            cli::complain(&error);
+            ExitCode::from(exit::INTERNAL)
+        }
+    }
 }

@@ -302,7 +302,7 @@ fn grants(ours: &Map<String, Value>) -> Result<(Grants, Option<Arc<str>>), Token
         history: patterns("history")?,
         channels: strings(ours, "channels")?.into_iter().map(str::to_owned).collect(),
     };
-    let is_valid = |name: &String| crate::protocol::topic::Topic::channel(name).is_ok();
+    let is_valid = |name: &String| crate::protocol::channel::ChannelName::parse(name).is_ok();
     if count + grants.channels.len() > PATTERNS_MAX || !grants.channels.iter().all(is_valid) {
         return Err(Refused("channels are too many or no names"));
     }

@@ -1,44 +1,35 @@
-//! What a channel has beyond its live subscribers: order, history, idempotency, presence.
+//! What a topic has beyond its live subscribers: order, history, idempotent publishing, presence.
 //!
-//! Pure data structures; time is an argument, in milliseconds since the process began. The Memory
-//! broker is one [`memory::Partition`] per worker. A topic has its home in one of them, by its hash,
-//! so that nobody shares a partition and nobody takes a lock; workers reach each other's by
-//! messages. Where a topic has its home is for [`home_of`] to say and for nobody else.
-
+//! Each topic has a home, the one worker whose [`Partition`] holds all of this for it, so that
+//! order needs no lock: whoever is elsewhere asks the home. Pure: time is an argument (since the
+//! start of the process), and what is to be told to clients is returned.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may stop"))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        reason = "a test that panics has failed, which is its job"
+    )
+)]
 
-mod history;
-pub mod memory;
-pub mod presence;
-pub mod publication;
+mod publication;
+mod workers;
 
-use std::hash::{BuildHasher, RandomState};
+mod answer;
+mod epochs;
+mod ledger;
+mod memory;
+mod roster;
+mod stream;
 
-use crate::protocol::topic::Topic;
+pub use answer::{Announcement, Attached, Outcome, Reset, TopicRules, TopicView};
+pub use ledger::HistoryBytes;
+pub use memory::Partition;
+pub use publication::{Frames, Key, KeyScope, Publication, Publish};
+pub use roster::{MEMBERS_SHOWN_MAX, Member, Members, PresenceMode};
+pub use stream::{HistoryError, HistoryPage, HistoryRule};
+pub use workers::{Homes, WorkerSet};
 
-/// How a gateway's pods share what clients can see.
-#[derive(Clone, Debug)]
-pub enum Broker {
-    /// One pod: partitions over its workers.
-    Memory {
-        /// Spreads topics over partitions; keyed, so that clients cannot aim at one of them.
-        hasher: RandomState,
-        /// How many partitions there are, at least one.
-        partitions: usize,
-    },
-}
-
-impl Broker {
-    /// The broker of a single pod with so many workers.
-    pub fn memory(partitions: usize) -> Self {
-        Self::Memory { hasher: RandomState::new(), partitions: partitions.max(1) }
-    }
-
-    /// The partition in which a topic has its home.
-    pub fn home_of(&self, topic: &Topic) -> usize {
-        let Self::Memory { hasher, partitions } = self;
-        let hash = hasher.hash_one(topic.key());
-        usize::try_from(hash % *partitions as u64).unwrap_or_default()
-    }
-}
+pub use crate::protocol::position::{ClientPosition, Epoch, Position};

@@ -1,153 +1,238 @@
-//! One message of a topic, encoded once for all who get it.
+//! One publication, laid out once for all who get it.
 
 use std::{
-    fmt,
+    mem,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use bytes::Bytes;
 
-use crate::protocol::{encoded::Encoded, position::Position, reply, topic::Topic};
+use crate::protocol::{
+    Dialect,
+    encoded::Encoded,
+    position::Position,
+    reply::{self, Message},
+    topic::Topic,
+};
 
-/// A connection's name inside its pod: worker, slot and a number that no other one has had.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionKey(pub u64);
+/// What somebody wants published.
+#[derive(Clone, Debug)]
+pub struct Publish {
+    /// Where to.
+    pub topic: Topic,
+    /// JSON without insignificant white space.
+    pub data: Bytes,
+    /// Who publishes, where it is a client with a user; subscribers see it.
+    pub user: Option<Arc<str>>,
+    /// Makes a retry harmless in a topic with history; elsewhere it has no effect.
+    pub key: Option<Key>,
+    /// The connection that does not get it, by what the server API calls it.
+    pub exclude: Option<Arc<str>>,
+}
 
-impl ConnectionKey {
-    /// The name for a slot of a worker; `nonce` keeps it apart from who had the slot before.
-    pub fn new(worker: usize, slot: usize, nonce: u32) -> Self {
-        Self((worker as u64 & 0xff) << 56 | (slot as u64 & 0xff_ffff) << 32 | u64::from(nonce))
+/// An idempotency key with whom it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key(Arc<str>);
+
+/// Whose key it is: nobody can silence a publication by having used the other's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyScope<'a> {
+    /// A client with a user, on whichever connection.
+    User(&'a str),
+    /// A client without one; its keys end with its connection.
+    Connection(&'a str),
+    /// The server API.
+    Api,
+}
+
+impl Key {
+    /// The key `text` of `scope`.
+    pub fn new(scope: KeyScope<'_>, text: &str) -> Self {
+        // The length of the name keeps it apart from the text behind it.
+        let scoped = match scope {
+            KeyScope::User(user) => format!("u{}:{user}{text}", user.len()),
+            KeyScope::Connection(connection) => format!("c{}:{connection}{text}", connection.len()),
+            KeyScope::Api => format!("a:{text}"),
+        };
+        Self(scoped.into())
     }
 
-    /// The worker that holds the connection.
-    pub fn worker(self) -> usize {
-        usize::try_from(self.0 >> 56).unwrap_or_default()
-    }
-
-    /// Its slot on that worker.
-    pub fn slot(self) -> usize {
-        usize::try_from(self.0 >> 32 & 0xff_ffff).unwrap_or_default()
-    }
-
-    /// Reads what [`fmt::Display`] wrote.
-    pub fn parse(text: &str) -> Option<Self> {
-        let key = u64::from_str_radix(text, 16).ok().map(Self)?;
-        (key.to_string() == text).then_some(key)
+    /// About what it costs to remember it, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        /// Its places in the stream's map and in the partition's queue.
+        const SURROUNDINGS: usize = 192;
+        SURROUNDINGS + self.0.len()
     }
 }
 
-impl fmt::Display for ConnectionKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-/// What clients with one dialect get; compressed when the first of them wants it so.
-#[derive(Debug)]
-pub struct Dialected {
-    /// The plain frame.
-    pub encoded: Encoded,
-    /// The compressed frame, or that it is not worth it.
-    pub deflated: OnceLock<Option<Bytes>>,
-}
-
-impl Dialected {
-    fn new(encoded: Encoded) -> Self {
-        Self { encoded, deflated: OnceLock::new() }
-    }
-}
-
-/// A message of a topic.
+/// Something published, as it goes to every subscriber and into the history. Shared, never changed.
 #[derive(Debug)]
 pub struct Publication {
-    /// What it was published to.
+    /// Where to.
     pub topic: Topic,
-    /// Where it stands, in a topic with history.
+    /// Its place in the order, where the topic has history.
     pub position: Option<Position>,
-    /// Who published it, where that was a client with a user.
-    pub user: Option<Arc<str>>,
-    /// The JSON, sharing the frame's memory.
-    pub data: Bytes,
-    /// When it was published, in milliseconds since the process began.
-    pub at_ms: u64,
-    v1: Dialected,
-    /// `None`: the same as `v1`.
-    plain: Option<Box<Dialected>>,
+    /// The connection that does not get it live.
+    pub exclude: Option<Arc<str>>,
+    /// When its home took it, since the start of the process.
+    pub published_at: Duration,
+    /// What is written to sockets.
+    pub frames: Frames,
 }
 
 impl Publication {
-    /// Encodes a message for both dialects.
-    pub fn new(
-        topic: Topic,
-        position: Option<Position>,
-        user: Option<Arc<str>>,
-        data: &[u8],
-        at_ms: u64,
-    ) -> Self {
-        let offset = position.map(|at| at.offset);
-        let size = data.len() + topic.name().len() + 64;
-        let mut range = 0..0;
-        let v1 = Encoded::build(size, |out| {
-            let start = out.len();
-            range = reply::message(out, Some(topic.name()), data, offset, user.as_deref());
-            range = range.start - start..range.end - start;
-        });
-        let plain = topic.is_own().then(|| {
-            let encoded = Encoded::build(size, |out| {
-                reply::message(out, None, data, offset, user.as_deref());
-            });
-            Box::new(Dialected::new(encoded))
-        });
-        Self { data: v1.slice(range), topic, position, user, at_ms, v1: Dialected::new(v1), plain }
+    pub(super) fn new(publish: Publish, position: Option<Position>, now: Duration) -> Self {
+        let frames = Frames::new(&publish, position.map(|position| position.offset));
+        let Publish { topic, exclude, .. } = publish;
+        Self { topic, position, exclude, published_at: now, frames }
     }
 
-    /// The frames for clients of the `headgate.v1` dialect.
-    pub fn v1(&self) -> &Dialected {
-        &self.v1
+    /// The payload of the `message` envelope, as it stands in a `history`.
+    pub fn payload(&self, dialect: Dialect) -> &[u8] {
+        reply::message_payload(self.frames.encoded(dialect).as_bytes())
     }
 
-    /// The frames for clients of the plain dialect.
-    pub fn plain(&self) -> &Dialected {
-        self.plain.as_deref().unwrap_or(&self.v1)
+    /// About what it costs to keep it, in bytes: the frames, and a share of what surrounds them.
+    pub(super) fn bytes(&self) -> usize {
+        /// The publication itself, its place in two queues, and a topic that only it keeps alive.
+        const SURROUNDINGS: usize = 256;
+        let plain = self.frames.plain.as_ref().map_or(0, |plain| plain.frame().len());
+        mem::size_of::<Self>() + SURROUNDINGS + self.frames.v1.frame().len() + plain
+    }
+}
+
+/// The frames of a publication, one for each way it is written.
+#[derive(Debug)]
+pub struct Frames {
+    v1: Encoded,
+    /// Only where the plain dialect differs.
+    plain: Option<Encoded>,
+    deflated: [OnceLock<Option<Bytes>>; 2],
+}
+
+impl Frames {
+    fn new(publish: &Publish, offset: Option<u64>) -> Self {
+        let Publish { topic, data, user, .. } = publish;
+        let encode = |channel: Option<&str>| {
+            let message = Message { channel, data, offset, user: user.as_deref() };
+            // The fixed tokens of a message are under 96 bytes.
+            let names = channel.map_or(0, str::len) + user.as_ref().map_or(0, |user| user.len());
+            Encoded::text(96 + names + data.len(), |out| reply::message(out, &message))
+        };
+        let plain = topic.is_reserved().then(|| encode(None));
+        Self { v1: encode(Some(topic.name())), plain, deflated: Default::default() }
     }
 
-    /// What it costs to keep, in bytes.
-    pub fn cost(&self) -> usize {
-        let plain = self.plain.as_ref().map_or(0, |it| it.encoded.frame().len());
-        self.v1.encoded.frame().len() + plain + 256
+    /// The uncompressed frame for a dialect.
+    pub fn encoded(&self, dialect: Dialect) -> &Encoded {
+        match (dialect, &self.plain) {
+            (Dialect::Plain, Some(plain)) => plain,
+            _ => &self.v1,
+        }
     }
 
-    /// The publication as an item of a `history` answer.
-    pub fn past(&self) -> reply::Past<'_> {
-        let offset = self.position.map_or(0, |at| at.offset);
-        reply::Past { data: &self.data, offset, user: self.user.as_deref() }
+    /// The compressed frame for a dialect, `None` where `deflate` found it not worth it.
+    ///
+    /// `deflate` gets the envelope's text and is called at most once for each text, by the worker
+    /// that needs it first; another one that needs it meanwhile waits for that.
+    pub fn deflated(
+        &self,
+        dialect: Dialect,
+        deflate: impl FnOnce(&[u8]) -> Option<Bytes>,
+    ) -> Option<&Bytes> {
+        let encoded = self.encoded(dialect);
+        let [v1, plain] = &self.deflated;
+        let slot = match (dialect, &self.plain) {
+            (Dialect::Plain, Some(_)) => plain,
+            _ => v1,
+        };
+        slot.get_or_init(|| deflate(encoded.as_bytes())).as_ref()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::{channel::ChannelName, position::Epoch};
 
-    #[test]
-    fn a_connections_name_is_read_back() {
-        let key = ConnectionKey::new(3, 70_000, 9);
-        assert_eq!((key.worker(), key.slot()), (3, 70_000));
-        assert_eq!(ConnectionKey::parse(&key.to_string()), Some(key));
-        assert_eq!(ConnectionKey::parse("zz"), None);
+    fn publication(topic: Topic, user: Option<&str>, position: Option<Position>) -> Publication {
+        let publish = Publish {
+            topic,
+            data: Bytes::from_static(br#"{"a":1}"#),
+            user: user.map(Arc::from),
+            key: None,
+            exclude: None,
+        };
+        Publication::new(publish, position, Duration::ZERO)
+    }
+
+    fn text(publication: &Publication, dialect: Dialect) -> &str {
+        str::from_utf8(publication.frames.encoded(dialect).as_bytes()).unwrap()
     }
 
     #[test]
-    fn plain_clients_get_broadcasts_without_a_channel() {
-        let publication = Publication::new(Topic::all(), None, None, b"{\"a\":1}", 0);
+    fn a_channels_message_is_the_same_in_both_dialects() {
+        let topic = Topic::channel(ChannelName::parse("room").unwrap());
+        let position = Position { epoch: Epoch(1), offset: 7 };
 
-        assert_eq!(
-            publication.plain().encoded.payload(),
-            br#"{"type":"message","payload":{"data":{"a":1}}}"#
-        );
-        assert_eq!(
-            publication.v1().encoded.payload(),
-            br#"{"type":"message","payload":{"channel":"@all","data":{"a":1}}}"#
-        );
-        assert_eq!(publication.data, "{\"a\":1}");
+        let publication = publication(topic, Some("al"), Some(position));
+
+        let payload = r#"{"channel":"room","data":{"a":1},"offset":7,"user":"al"}"#;
+        for dialect in [Dialect::V1, Dialect::Plain] {
+            let expected = format!(r#"{{"type":"message","payload":{payload}}}"#);
+            assert_eq!(text(&publication, dialect), expected);
+            assert_eq!(publication.payload(dialect), payload.as_bytes());
+        }
+    }
+
+    #[test]
+    fn plain_leaves_out_the_channel_of_a_broadcast_and_of_a_message_to_the_user() {
+        for topic in [Topic::all(), Topic::user("al")] {
+            let name = topic.name().to_owned();
+
+            let publication = publication(topic, None, None);
+
+            assert_eq!(
+                text(&publication, Dialect::V1),
+                format!(
+                    r#"{{"type":"message","payload":{{"channel":"{name}","data":{{"a":1}}}}}}"#
+                )
+            );
+            assert_eq!(
+                text(&publication, Dialect::Plain),
+                r#"{"type":"message","payload":{"data":{"a":1}}}"#
+            );
+        }
+    }
+
+    #[test]
+    fn a_text_is_deflated_once() {
+        let all = publication(Topic::all(), None, None);
+        let mut calls = 0;
+        for dialect in [Dialect::V1, Dialect::Plain, Dialect::V1, Dialect::Plain] {
+            let deflated = all.frames.deflated(dialect, |text| {
+                calls += 1;
+                Some(Bytes::copy_from_slice(text))
+            });
+            assert_eq!(deflated.unwrap(), &all.frames.encoded(dialect).payload());
+        }
+
+        assert_eq!(calls, 2);
+    }
+
+    #[test]
+    fn keys_of_different_owners_differ() {
+        let keys = [
+            Key::new(KeyScope::User("a"), "bc"),
+            Key::new(KeyScope::User("ab"), "c"),
+            Key::new(KeyScope::User(""), "abc"),
+            Key::new(KeyScope::Connection("a"), "bc"),
+            Key::new(KeyScope::Api, "bc"),
+            Key::new(KeyScope::Api, "1:abc"),
+        ];
+        for (at, key) in keys.iter().enumerate() {
+            assert!(!keys[at + 1..].contains(key), "{key:?}");
+        }
     }
 }

@@ -59,6 +59,35 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    /// Every reason once; [`Self::Application`] stands for all of its codes.
+    pub const ALL: [Self; 25] = [
+        Self::Client,
+        Self::ConnectionLost,
+        Self::GoingAway,
+        Self::ProtocolViolation,
+        Self::Unsupported,
+        Self::InvalidText,
+        Self::Policy,
+        Self::BadRequests,
+        Self::TooBig,
+        Self::Internal,
+        Self::Draining,
+        Self::MadeRoom,
+        Self::Undecided,
+        Self::TokenExpired,
+        Self::PongTimeout,
+        Self::RateLimited,
+        Self::UserConnections,
+        Self::SlowConsumer,
+        Self::WriteTimeout,
+        Self::Disconnected,
+        Self::Application(0),
+        Self::TokenRefused,
+        Self::NotAuthenticated,
+        Self::Idle,
+        Self::Revoked,
+    ];
+
     /// The status code in the close frame (RFC 6455, section 7.4); nothing is sent on a transport
     /// that is gone.
     pub const fn code(self) -> u16 {

@@ -1,14 +1,16 @@
-//! An envelope as it goes over the wire: a WebSocket frame and the text in it, in one buffer.
+//! An envelope and its frame header in one buffer.
+//!
+//! What goes to many is laid out once: a socket takes the frame as it is, and a batch takes the
+//! payload and makes one header for several. The header is that of an unmasked, final text frame
+//! (RFC 6455, section 5.2).
 
 use bytes::Bytes;
 
-/// The first byte of a whole, uncompressed text frame (FIN and opcode 1; RFC 6455, section 5.2).
-const TEXT: u8 = 0x81;
+/// The longest header of a frame without a mask.
+const HEADER_BYTES_MAX: usize = 10;
+const FINAL_TEXT: u8 = 0x81;
 
-/// Space for the longest header of an unmasked frame.
-const HEADER_MAX: usize = 10;
-
-/// One frame that is written to any number of sockets.
+/// A text frame from the gateway, ready to be written. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
     frame: Bytes,
@@ -16,74 +18,84 @@ pub struct Encoded {
 }
 
 impl Encoded {
-    /// Builds the frame of the text that `write` appends, copying nothing.
-    pub fn build(capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
-        let mut buffer = Vec::with_capacity(HEADER_MAX + capacity);
-        buffer.resize(HEADER_MAX, 0);
+    /// Lays out the text that `write` appends. `capacity` is how long it will be about.
+    pub fn text(capacity: usize, write: impl FnOnce(&mut Vec<u8>)) -> Self {
+        let mut buffer = Vec::with_capacity(HEADER_BYTES_MAX + capacity);
+        buffer.extend_from_slice(&[0; HEADER_BYTES_MAX]);
         write(&mut buffer);
-        let header = header(buffer.len() - HEADER_MAX);
-        let at = HEADER_MAX - header.len();
-        if let Some(space) = buffer.get_mut(at..HEADER_MAX) {
-            space.copy_from_slice(&header);
+
+        // The header ends where the payload begins, so that nothing is moved once its length is
+        // known; the room before it is cut off.
+        let payload_bytes = buffer.len().saturating_sub(HEADER_BYTES_MAX);
+        let (header, header_bytes) = header(payload_bytes);
+        let unused = HEADER_BYTES_MAX - header_bytes;
+        for (to, from) in buffer.iter_mut().skip(unused).zip(header.iter().take(header_bytes)) {
+            *to = *from;
         }
-        #[expect(clippy::cast_possible_truncation, reason = "a header has at most ten bytes")]
-        let payload_at = header.len() as u8;
-        Self { frame: Bytes::from(buffer).slice(at..), payload_at }
+        let frame = Bytes::from(buffer).slice(unused..);
+        #[allow(clippy::cast_possible_truncation, reason = "2, 4 or 10")]
+        let payload_at = header_bytes as u8;
+        Self { frame, payload_at }
     }
 
-    /// The whole frame.
-    pub fn frame(&self) -> &Bytes {
+    /// Header and payload, as a socket takes them.
+    pub const fn frame(&self) -> &Bytes {
         &self.frame
     }
 
-    /// The text without the frame's header.
-    pub fn payload(&self) -> &[u8] {
-        self.frame.get(usize::from(self.payload_at)..).unwrap_or_default()
+    /// The envelope's text, to be joined with others.
+    pub fn payload(&self) -> Bytes {
+        self.frame.slice(usize::from(self.payload_at)..)
     }
 
-    /// The part of the frame that is `payload()[range]`, sharing its memory.
-    pub fn slice(&self, range: std::ops::Range<usize>) -> Bytes {
-        let at = usize::from(self.payload_at);
-        self.frame.slice(at + range.start..at + range.end)
+    /// The envelope's text, where a look is enough.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.frame.get(usize::from(self.payload_at)..).unwrap_or_default()
     }
 }
 
-/// The header of a whole text frame of `length` bytes.
-pub fn header(length: usize) -> smallvec::SmallVec<[u8; HEADER_MAX]> {
-    let mut header = smallvec::SmallVec::new();
-    header.push(TEXT);
-    if let Ok(short @ 0..=125) = u8::try_from(length) {
-        header.push(short);
-    } else if let Ok(medium) = u16::try_from(length) {
-        header.push(126);
-        header.extend_from_slice(&medium.to_be_bytes());
-    } else {
-        header.push(127);
-        header.extend_from_slice(&(length as u64).to_be_bytes());
+/// The header of a final, unmasked text frame, and how many of its bytes count.
+fn header(payload_bytes: usize) -> ([u8; HEADER_BYTES_MAX], usize) {
+    let [.., high, low] = payload_bytes.to_be_bytes();
+    match payload_bytes {
+        0..=125 => ([FINAL_TEXT, low, 0, 0, 0, 0, 0, 0, 0, 0], 2),
+        126..=0xffff => ([FINAL_TEXT, 126, high, low, 0, 0, 0, 0, 0, 0], 4),
+        _ => {
+            let mut header = [FINAL_TEXT, 127, 0, 0, 0, 0, 0, 0, 0, 0];
+            let length = (payload_bytes as u64).to_be_bytes();
+            header.iter_mut().skip(2).zip(length).for_each(|(to, from)| *to = from);
+            (header, 10)
+        }
     }
-    header
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
 
-    use tungstenite::protocol::frame::FrameHeader;
+    use tungstenite::protocol::frame::{
+        FrameHeader,
+        coding::{Data, OpCode},
+    };
 
     use super::*;
 
     #[test]
-    fn every_length_has_the_header_that_tungstenite_reads() {
-        for length in [0, 1, 125, 126, 65_535, 65_536, 200_000] {
-            let encoded = Encoded::build(length, |out| out.resize(out.len() + length, b'x'));
+    fn each_length_has_the_header_that_tungstenite_reads() {
+        for bytes in [0, 1, 125, 126, 127, 0xffff, 0x1_0000, 0x2_0003] {
+            let text = vec![b'x'; bytes];
+
+            let encoded = Encoded::text(0, |out| out.extend_from_slice(&text));
 
             let mut cursor = Cursor::new(encoded.frame());
-            let (header, read) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
-
-            assert!(header.is_final && header.mask.is_none());
-            assert_eq!(read, length as u64);
-            assert_eq!(cursor.position() + read, encoded.frame().len() as u64);
-            assert_eq!(encoded.payload().len(), length);
+            let (header, length) = FrameHeader::parse(&mut cursor).unwrap().unwrap();
+            assert_eq!(length, bytes as u64);
+            assert_eq!(
+                (header.is_final, header.opcode, header.mask.is_none()),
+                (true, OpCode::Data(Data::Text), true)
+            );
+            assert_eq!(cursor.position(), u64::from(encoded.payload_at), "{bytes}");
+            assert_eq!((&encoded.payload()[..], encoded.as_bytes()), (&text[..], &text[..]));
         }
     }
 }

@@ -1,34 +1,32 @@
-//! Errors that a client is told of. An error never closes the connection by itself.
+//! What a client is told when a request fails. An error never closes the connection by itself.
 
-use std::borrow::Cow;
-
-/// The `code` of an `error` envelope. Codes are public and never change meaning.
+/// The codes of the `error` envelope. Public: a code never changes meaning, words may improve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
-    /// Not an envelope, or a payload of the wrong shape.
+    /// Not an envelope of this protocol.
     BadRequest,
     /// An envelope of a type that this gateway does not know.
     UnknownType,
-    /// A rule or the token does not allow it.
+    /// The rules or the token do not allow it.
     Forbidden,
     /// The request needs a subscription that is not there.
     NotSubscribed,
-    /// Not a channel's name.
+    /// The text is no channel name.
     ChannelInvalid,
-    /// The connection has as many subscriptions as it may have.
+    /// `limits.channelsPerConnection` is reached.
     TooManyChannels,
-    /// Over the rate; the request was not executed.
+    /// A rate limit is passed; the request was not executed.
     RateLimited,
-    /// The refresh was refused; the old token goes on.
+    /// The new token is refused; the old one goes on.
     TokenInvalid,
-    /// The history is another one than the position is of.
+    /// The position is of another life of the channel.
     EpochChanged,
     /// The outcome is not known: try again, with the same `key`.
     Unavailable,
 }
 
 impl ErrorCode {
-    /// All of them, for metrics and docs.
+    /// Every code, for tables and metrics.
     pub const ALL: [Self; 10] = [
         Self::BadRequest,
         Self::UnknownType,
@@ -42,7 +40,8 @@ impl ErrorCode {
         Self::Unavailable,
     ];
 
-    /// The code, in envelopes and as the `code` label of `realtime_gateway_errors_total`.
+    /// The text in the envelope, and the value of the `code` label on
+    /// `realtime_gateway_errors_total`.
     pub const fn code(self) -> &'static str {
         match self {
             Self::BadRequest => "bad_request",
@@ -58,49 +57,24 @@ impl ErrorCode {
         }
     }
 
-    /// The words beside the code; the first two are fixed, the others may be improved.
+    /// What a person reads where nothing more exact is known.
     pub const fn words(self) -> &'static str {
         match self {
             Self::BadRequest => "Invalid message format",
             Self::UnknownType => "Unknown message type",
-            Self::Forbidden => "not allowed by the channel's rule or the token",
+            Self::Forbidden => "not allowed",
             Self::NotSubscribed => "not subscribed to this channel",
-            Self::ChannelInvalid => {
-                "a channel name is 1 to 255 bytes without control characters, '*', empty parts or a leading '@'"
-            }
-            Self::TooManyChannels => "the limit of subscriptions of this connection is reached",
-            Self::RateLimited => "over the rate limit; not executed",
-            Self::TokenInvalid => "the token was refused; the one before stays in use",
-            Self::EpochChanged => "the channel's history began anew; start from its newest message",
-            Self::Unavailable => "the outcome is not known; try again with the same key",
+            Self::ChannelInvalid => "not a channel name",
+            Self::TooManyChannels => "too many channels on this connection",
+            Self::RateLimited => "too many messages: not executed",
+            Self::TokenInvalid => "token refused: the old one goes on",
+            Self::EpochChanged => "the channel began anew: positions of before do not count",
+            Self::Unavailable => "the outcome is not known: try again with the same key",
         }
     }
-}
 
-/// An error and the words that go with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientError {
-    /// The code.
-    pub code: ErrorCode,
-    /// For people; no part of the contract but for `bad_request` and `unknown_type`.
-    pub message: Cow<'static, str>,
-}
-
-impl From<ErrorCode> for ClientError {
-    fn from(code: ErrorCode) -> Self {
-        Self { code, message: Cow::Borrowed(code.words()) }
-    }
-}
-
-/// The type of an unknown envelope is repeated up to so many bytes.
-const TYPE_BYTES_MAX: usize = 64;
-
-impl ClientError {
-    /// The error for an envelope of an unknown type.
-    pub fn unknown_type(name: &str) -> Self {
-        let cut = name.floor_char_boundary(TYPE_BYTES_MAX);
-        let name = name.get(..cut).unwrap_or_default();
-        let message = format!("{}: {name}", ErrorCode::UnknownType.words()).into();
-        Self { code: ErrorCode::UnknownType, message }
+    /// Whether it counts towards the bound on envelopes that could not be understood (1008).
+    pub const fn is_misunderstanding(self) -> bool {
+        matches!(self, Self::BadRequest | Self::UnknownType)
     }
 }

@@ -1,87 +1,201 @@
-//! What clients send: envelopes, one or more in a text frame.
+//! What a client asks for: the text of a frame, envelope by envelope.
+//!
+//! A frame holds one or more JSON objects separated by white space. Each is read for itself, and
+//! from where the text is not JSON the rest is dropped with one `bad_request`. Values are borrowed
+//! from the frame; only a string with escapes in it is copied.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, iter};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    error::{ClientError, ErrorCode},
-    position::{ClientPosition, Epoch, OFFSET_MAX},
+    error::ErrorCode,
+    object::{Names, Object},
+    position::{ClientPosition, OFFSET_MAX},
 };
 
-/// Envelopes in one frame at most; what comes after them is dropped.
+/// How many envelopes of one frame are read.
 pub const ENVELOPES_MAX: usize = 256;
-
-/// The longest `id`, in bytes of its JSON text.
-const ID_BYTES_MAX: usize = 64;
-
+/// The longest `id`, in bytes between its quotes, as the client wrote it.
+pub const ID_BYTES_MAX: usize = 64;
 /// The longest `key` of a publication, in bytes.
-const KEY_BYTES_MAX: usize = 64;
+pub const KEY_BYTES_MAX: usize = 64;
+/// How many publications one `history` reply holds at most.
+pub const HISTORY_LIMIT_MAX: usize = 100;
+/// What an error quotes of a type that is not known, in bytes.
+const UNKNOWN_TYPE_BYTES_MAX: usize = 64;
 
-/// The most publications in one answer to `history`.
-pub const HISTORY_MAX: usize = 100;
-
-/// One envelope: who asks for the answer, and what is asked.
+/// One envelope from a client.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Envelope<'a> {
-    /// The verbatim JSON of the client's `id`, a string or a number.
+    /// What the reply or the error carries: the JSON of a string or a number, as it was written.
     pub id: Option<&'a str>,
-    /// What is asked, or what is wrong with it.
-    pub request: Result<Request<'a>, ClientError>,
+    /// What is asked for, or what is wrong with the asking.
+    pub request: Result<Request<'a>, RequestError<'a>>,
 }
 
-/// A request of a client.
-#[derive(PartialEq, Eq)]
+/// What a client can ask for. Names are not checked yet, nor is the right to do it.
+#[derive(Debug, PartialEq, Eq)]
 pub enum Request<'a> {
-    /// Is the connection alive?
+    /// A sign of life, for clients that cannot see WebSocket pings.
     Ping,
-    /// Receive what is published to a channel.
+    /// To get what is published in a channel, perhaps from a position on.
     Subscribe {
-        /// The channel's name, not yet checked.
+        /// Not yet a channel name.
         channel: Cow<'a, str>,
-        /// Where the client left off.
+        /// Where the client stood when it was last here.
         recover: Option<ClientPosition>,
     },
-    /// No longer receive it.
+    /// To get it no longer.
     Unsubscribe {
-        /// The channel's name, not yet checked.
+        /// Not yet a channel name.
         channel: Cow<'a, str>,
     },
-    /// Publish to a channel.
+    /// To publish.
     Message {
-        /// The channel's name, not yet checked.
+        /// Not yet a channel name.
         channel: Cow<'a, str>,
-        /// Any JSON, as it came.
+        /// One JSON value as it was written; see [`compact`](super::data::compact).
         data: &'a str,
-        /// Makes a retry harmless in a channel with history.
+        /// What makes a retry harmless, at most [`KEY_BYTES_MAX`].
         key: Option<Cow<'a, str>>,
-        /// Whether the publisher gets its own message.
+        /// Whether the publisher gets it too, if it is subscribed.
         echo: bool,
     },
-    /// Read what a channel keeps.
+    /// To read what was published.
     History {
-        /// The channel's name, not yet checked.
+        /// Not yet a channel name.
         channel: Cow<'a, str>,
-        /// Only what came after it.
+        /// Only what came after this.
         since: Option<ClientPosition>,
-        /// 1 to [`HISTORY_MAX`].
+        /// 1 to [`HISTORY_LIMIT_MAX`].
         limit: usize,
     },
-    /// Who is subscribed?
+    /// To see who is subscribed.
     Presence {
-        /// The channel's name, not yet checked.
+        /// Not yet a channel name.
         channel: Cow<'a, str>,
     },
-    /// Here is a token.
+    /// To show a token, the first or a fresh one.
     Authenticate {
-        /// The token; never to be logged or echoed.
-        token: Cow<'a, str>,
+        /// Not checked at all.
+        token: Token<'a>,
     },
 }
 
-impl Request<'_> {
-    /// The `type`, as the label of `realtime_gateway_messages_received_total`.
+/// A token as it came in an envelope. Prints as nothing, so that no log can hold it.
+#[derive(PartialEq, Eq)]
+pub struct Token<'a>(pub Cow<'a, str>);
+
+/// What is wrong with an envelope. The words are fixed (PROTOCOL, "Envelopes").
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError<'a> {
+    /// Not an envelope, or a payload that its type does not have.
+    #[error("Invalid message format")]
+    BadRequest,
+    /// The type, cut to 64 bytes.
+    #[error("Unknown message type: {0}")]
+    UnknownType(Cow<'a, str>),
+}
+
+/// The envelopes of a frame's text, in order, at most [`ENVELOPES_MAX`] and one error.
+///
+/// Never empty: a frame with nothing in it is not an envelope either.
+pub fn envelopes(text: &str) -> impl Iterator<Item = Envelope<'_>> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Outer<'_>>();
+    let mut read = 0;
+    let mut is_over = false;
+    iter::from_fn(move || {
+        if is_over {
+            return None;
+        }
+        let envelope = match values.next() {
+            None if read > 0 => return None,
+            Some(Ok(Outer(object))) if read < ENVELOPES_MAX => Envelope::read(&object),
+            _ => {
+                is_over = true;
+                Envelope { id: None, request: Err(RequestError::BadRequest) }
+            }
+        };
+        read += 1;
+        Some(envelope)
+    })
+}
+
+struct Outer<'a>(Object<'a, 3>);
+
+impl<'de> Deserialize<'de> for Outer<'de> {
+    fn deserialize<D: serde::Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_any(Names(["type", "id", "payload"])).map(Self)
+    }
+}
+
+impl<'a> Envelope<'a> {
+    fn read(object: &Object<'a, 3>) -> Self {
+        let [kind, id, payload] = object.values;
+        let (id, is_id_sound) = match id.map(read_id) {
+            None => (None, true),
+            Some(id) => (id, id.is_some()),
+        };
+        let request = match kind {
+            Some(kind) if object.is_sound && is_id_sound => Request::read(kind, payload),
+            _ => Err(RequestError::BadRequest),
+        };
+        Self { id, request }
+    }
+}
+
+impl<'a> Request<'a> {
+    fn read(kind: &'a RawValue, payload: Option<&'a RawValue>) -> Result<Self, RequestError<'a>> {
+        let Some(kind) = string(kind) else {
+            return Err(RequestError::BadRequest);
+        };
+        let request = match kind.as_ref() {
+            "ping" => Some(Self::Ping),
+            "subscribe" => payload.and_then(Self::subscribe),
+            "unsubscribe" => payload.and_then(channel).map(|channel| Self::Unsubscribe { channel }),
+            "message" => payload.and_then(Self::message),
+            "history" => payload.and_then(Self::history),
+            "presence" => payload.and_then(channel).map(|channel| Self::Presence { channel }),
+            "authenticate" => payload.and_then(Self::authenticate),
+            _ => return Err(RequestError::UnknownType(cut(kind))),
+        };
+        request.ok_or(RequestError::BadRequest)
+    }
+
+    fn subscribe(payload: &'a RawValue) -> Option<Self> {
+        let [channel, recover] = Names(["channel", "recover"]).find(payload)?;
+        Some(Self::Subscribe { channel: string(channel?)?, recover: optional(recover, position)? })
+    }
+
+    fn message(payload: &'a RawValue) -> Option<Self> {
+        let [channel, data, key, echo] = Names(["channel", "data", "key", "echo"]).find(payload)?;
+        Some(Self::Message {
+            channel: string(channel?)?,
+            data: data?.get(),
+            key: optional(key, |key| string(key).filter(|key| key.len() <= KEY_BYTES_MAX))?,
+            echo: optional(echo, boolean)?.unwrap_or(true),
+        })
+    }
+
+    fn history(payload: &'a RawValue) -> Option<Self> {
+        let [channel, since, limit] = Names(["channel", "since", "limit"]).find(payload)?;
+        let limit = optional(limit, |limit| number(limit).filter(|limit| *limit > 0))?;
+        let limit = limit.and_then(|limit| usize::try_from(limit).ok());
+        Some(Self::History {
+            channel: string(channel?)?,
+            since: optional(since, position)?,
+            limit: limit.map_or(HISTORY_LIMIT_MAX, |limit| limit.min(HISTORY_LIMIT_MAX)),
+        })
+    }
+
+    fn authenticate(payload: &'a RawValue) -> Option<Self> {
+        let [token] = Names(["token"]).find(payload)?;
+        Some(Self::Authenticate { token: Token(string(token?)?) })
+    }
+
+    /// The value of the `type` label on `realtime_gateway_messages_received_total`.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Ping => "ping",
@@ -95,270 +209,81 @@ impl Request<'_> {
     }
 }
 
-impl fmt::Debug for Request<'_> {
-    /// Says the type only: a request holds tokens and what people write to each other.
+impl RequestError<'_> {
+    /// The code of the `error` envelope; its words are what this prints.
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::BadRequest => ErrorCode::BadRequest,
+            Self::UnknownType(_) => ErrorCode::UnknownType,
+        }
+    }
+}
+
+impl fmt::Debug for Token<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.label())
+        f.write_str("Token(..)")
     }
 }
 
-/// The rest of a frame is not JSON, or is more than a frame may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
-
-/// Reads the envelopes of one frame; ends after the first [`Malformed`].
-pub fn envelopes(text: &str) -> impl Iterator<Item = Result<Envelope<'_>, Malformed>> {
-    let mut values = serde_json::Deserializer::from_str(text).into_iter::<&RawValue>();
-    let mut read = 0;
-    let mut is_over = false;
-    std::iter::from_fn(move || {
-        if is_over {
-            return None;
-        }
-        let value = values.next()?;
-        read += 1;
-        match value {
-            Ok(value) if read <= ENVELOPES_MAX => Some(Ok(envelope(value.get()))),
-            _ => {
-                is_over = true;
-                Some(Err(Malformed))
-            }
-        }
-    })
+fn channel(payload: &RawValue) -> Option<Cow<'_, str>> {
+    let [channel] = Names(["channel"]).find(payload)?;
+    string(channel?)
 }
 
-#[derive(Deserialize)]
-struct RawEnvelope<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Option<&'a RawValue>,
-    #[serde(borrow)]
-    payload: Option<&'a RawValue>,
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-}
-
-fn envelope(json: &str) -> Envelope<'_> {
-    let bad = |id| Envelope { id, request: Err(ErrorCode::BadRequest.into()) };
-    let Some(raw) = object::<RawEnvelope<'_>>(json) else { return bad(None) };
-    let id = match raw.id.map(RawValue::get) {
-        Some(id) if !is_id(id) => return bad(None),
-        id => id,
-    };
-    let Some(kind) = raw.kind.and_then(|it| serde_json::from_str::<Text<'_>>(it.get()).ok()) else {
-        return bad(id);
-    };
-    let payload = raw.payload.map_or("", RawValue::get);
-    Envelope { id, request: request(&kind.0, payload) }
-}
-
-fn is_id(json: &str) -> bool {
-    json.len() <= ID_BYTES_MAX && json.starts_with(|c: char| matches!(c, '"' | '-' | '0'..='9'))
-}
-
-/// Text that is borrowed where the JSON has no escapes in it.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-
-#[derive(Deserialize)]
-struct RawPosition<'a> {
-    #[serde(borrow)]
-    epoch: Cow<'a, str>,
-    offset: u64,
-}
-
-impl RawPosition<'_> {
-    fn position(&self) -> Result<ClientPosition, ClientError> {
-        if self.offset > OFFSET_MAX {
-            return Err(ErrorCode::BadRequest.into());
-        }
-        Ok(ClientPosition { epoch: Epoch::parse(&self.epoch), offset: self.offset })
+/// A field that may be left out, or be `null`; `None` where it is there and wrong.
+#[allow(clippy::option_option, reason = "outside whether it is sound, inside whether it is there")]
+fn optional<'a, T>(
+    value: Option<&'a RawValue>,
+    read: impl FnOnce(&'a RawValue) -> Option<T>,
+) -> Option<Option<T>> {
+    match value.filter(|value| value.get() != "null") {
+        None => Some(None),
+        Some(value) => read(value).map(Some),
     }
 }
 
-#[derive(Deserialize)]
-struct SubscribePayload<'a> {
-    #[serde(borrow)]
-    channel: Cow<'a, str>,
-    #[serde(borrow)]
-    recover: Option<RawPosition<'a>>,
+fn read_id(value: &RawValue) -> Option<&str> {
+    let text = value.get();
+    let content = match text.as_bytes() {
+        [b'"', content @ .., b'"'] => content,
+        number @ [b'-' | b'0'..=b'9', ..] => number,
+        _ => return None,
+    };
+    (content.len() <= ID_BYTES_MAX).then_some(text)
 }
 
-#[derive(Deserialize)]
-struct ChannelPayload<'a> {
-    #[serde(borrow)]
-    channel: Cow<'a, str>,
+fn string(value: &RawValue) -> Option<Cow<'_, str>> {
+    let content = value.get().strip_prefix('"')?.strip_suffix('"')?;
+    if content.contains('\\') {
+        return serde_json::from_str(value.get()).ok().map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(content))
 }
 
-#[derive(Deserialize)]
-struct MessagePayload<'a> {
-    #[serde(borrow)]
-    channel: Cow<'a, str>,
-    #[serde(borrow)]
-    data: &'a RawValue,
-    #[serde(borrow)]
-    key: Option<Text<'a>>,
-    echo: Option<bool>,
+fn boolean(value: &RawValue) -> Option<bool> {
+    value.get().parse().ok()
 }
 
-#[derive(Deserialize)]
-struct HistoryPayload<'a> {
-    #[serde(borrow)]
-    channel: Cow<'a, str>,
-    #[serde(borrow)]
-    since: Option<RawPosition<'a>>,
-    limit: Option<usize>,
+fn number(value: &RawValue) -> Option<u64> {
+    value.get().parse().ok()
 }
 
-#[derive(Deserialize)]
-struct AuthenticatePayload<'a> {
-    #[serde(borrow)]
-    token: Cow<'a, str>,
+fn position(value: &RawValue) -> Option<ClientPosition> {
+    let [epoch, offset] = Names(["epoch", "offset"]).find(value)?;
+    let epoch = string(epoch?)?.parse().ok();
+    let offset = number(offset?).filter(|offset| *offset <= OFFSET_MAX)?;
+    Some(ClientPosition { epoch, offset })
 }
 
-fn request<'a>(kind: &str, payload: &'a str) -> Result<Request<'a>, ClientError> {
-    let bad = || ClientError::from(ErrorCode::BadRequest);
-    Ok(match kind {
-        "ping" => Request::Ping,
-        "subscribe" => {
-            let it: SubscribePayload<'_> = object(payload).ok_or_else(bad)?;
-            let recover = it.recover.map(|at| at.position()).transpose()?;
-            Request::Subscribe { channel: it.channel, recover }
-        }
-        "unsubscribe" => {
-            let it: ChannelPayload<'_> = object(payload).ok_or_else(bad)?;
-            Request::Unsubscribe { channel: it.channel }
-        }
-        "message" => {
-            let it: MessagePayload<'_> = object(payload).ok_or_else(bad)?;
-            let key = it.key.map(|key| key.0);
-            if key.as_ref().is_some_and(|key| key.is_empty() || key.len() > KEY_BYTES_MAX) {
-                return Err(bad());
-            }
-            let echo = it.echo.unwrap_or(true);
-            Request::Message { channel: it.channel, data: it.data.get(), key, echo }
-        }
-        "history" => {
-            let it: HistoryPayload<'_> = object(payload).ok_or_else(bad)?;
-            let since = it.since.map(|at| at.position()).transpose()?;
-            let limit = it.limit.unwrap_or(HISTORY_MAX);
-            if limit == 0 {
-                return Err(bad());
-            }
-            Request::History { channel: it.channel, since, limit: limit.min(HISTORY_MAX) }
-        }
-        "presence" => {
-            let it: ChannelPayload<'_> = object(payload).ok_or_else(bad)?;
-            Request::Presence { channel: it.channel }
-        }
-        "authenticate" => {
-            let it: AuthenticatePayload<'_> = object(payload).ok_or_else(bad)?;
-            Request::Authenticate { token: it.token }
-        }
-        unknown => return Err(ClientError::unknown_type(unknown)),
-    })
-}
-
-/// Reads a JSON object; an array would pass for a struct with serde, and is none.
-fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
-    if json.starts_with('{') { serde_json::from_str(json).ok() } else { None }
+/// At most 64 bytes of a type, whole characters only.
+fn cut(mut kind: Cow<'_, str>) -> Cow<'_, str> {
+    let end = kind.floor_char_boundary(UNKNOWN_TYPE_BYTES_MAX);
+    match &mut kind {
+        Cow::Borrowed(text) => *text = text.get(..end).unwrap_or_default(),
+        Cow::Owned(text) => text.truncate(end),
+    }
+    kind
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn check(text: &str, expected: &[&str]) {
-        let read: Vec<String> = envelopes(text)
-            .map(|it| match it {
-                Err(Malformed) => "malformed".to_owned(),
-                Ok(Envelope { id, request }) => {
-                    let id = id.map(|id| format!("{id} ")).unwrap_or_default();
-                    match request {
-                        Ok(request) => format!("{id}{request:?}"),
-                        Err(error) => format!("{id}{}", error.message),
-                    }
-                }
-            })
-            .collect();
-        assert_eq!(read, expected, "{}", text.get(..80).unwrap_or(text));
-    }
-
-    const BAD: &str = "Invalid message format";
-
-    #[test]
-    fn a_frame_holds_envelopes_between_white_space() {
-        check("{\"type\":\"ping\"}\n {\n \"type\" : \"ping\", \"id\": 7 }\n", &["ping", "7 ping"]);
-        check("", &[]);
-        check("{\"type\":\"ping\"} nonsense {\"type\":\"ping\"}", &["ping", "malformed"]);
-        check("[{\"type\":\"ping\"}] {\"type\":\"ping\"}", &[BAD, "ping"]);
-    }
-
-    #[test]
-    fn the_257th_envelope_and_what_follows_is_dropped() {
-        let text = "{\"type\":\"ping\"} ".repeat(300);
-
-        let read: Vec<_> = envelopes(&text).collect();
-
-        assert_eq!(read.len(), 257);
-        assert_eq!(read[256], Err(Malformed));
-    }
-
-    #[test]
-    fn errors_carry_the_id_and_the_fixed_words() {
-        check(r#"{"id":"a"}"#, &[&format!("\"a\" {BAD}")]);
-        check(r#"{"type":5,"id":1}"#, &[&format!("1 {BAD}")]);
-        check(r#"{"type":"ping","id":{}}"#, &[BAD]);
-        check(&format!(r#"{{"type":"ping","id":"{}"}}"#, "x".repeat(63)), &[BAD]);
-        check(r#"{"type":"call"}"#, &["Unknown message type: call"]);
-        let long = format!("Unknown message type: {}", "ä".repeat(32));
-        check(&format!(r#"{{"type":"{}"}}"#, "ä".repeat(99)), &[&long]);
-    }
-
-    #[test]
-    fn duplicate_keys_are_refused_but_in_data() {
-        check(r#"{"type":"ping","type":"ping"}"#, &[BAD]);
-        check(r#"{"type":"subscribe","payload":{"channel":"a","channel":"a"}}"#, &[BAD]);
-        check(r#"{"type":"message","payload":{"channel":"a","data":{"b":1,"b":2}}}"#, &["message"]);
-    }
-
-    #[test]
-    fn payloads_have_their_shape() {
-        check(r#"{"type":"subscribe"}"#, &[BAD]);
-        check(r#"{"type":"subscribe","payload":["a"]}"#, &[BAD]);
-        check(r#"{"type":"subscribe","payload":{"channel":"a","recover":null}}"#, &["subscribe"]);
-        check(
-            r#"{"type":"subscribe","payload":{"channel":"a","recover":{"epoch":"1","offset":9007199254740992}}}"#,
-            &[BAD],
-        );
-        check(r#"{"type":"message","payload":{"channel":"a"}}"#, &[BAD]);
-        check(r#"{"type":"message","payload":{"channel":"a","data":null}}"#, &["message"]);
-        check(r#"{"type":"history","payload":{"channel":"a","limit":0}}"#, &[BAD]);
-    }
-
-    #[test]
-    fn json_10_000_deep_passes_in_data_and_is_harmless_elsewhere() {
-        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
-        check(
-            &format!(r#"{{"type":"message","payload":{{"channel":"a","data":{deep}}}}}"#),
-            &["message"],
-        );
-        check(&format!(r#"{{"type":{deep}}}"#), &[BAD]);
-        check(&format!(r#"{{"type":"ping","more":{deep}}}"#), &["ping"]);
-    }
-
-    #[test]
-    fn a_request_does_not_print_what_is_in_it() {
-        let text = r#"{"type":"authenticate","payload":{"token":"secret"}}"#;
-        let printed = format!("{:?}", envelopes(text).collect::<Vec<_>>());
-        assert!(!printed.contains("secret"), "{printed}");
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_is_a_crash(text in "[\\[\\]{}\":,a-z0-9 \\\\]{0,200}") {
-            prop_assert!(envelopes(&text).count() <= ENVELOPES_MAX + 1);
-        }
-    }
-}
+mod tests;

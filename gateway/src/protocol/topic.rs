@@ -1,81 +1,70 @@
-//! Names of channels, and the topics the hub keeps for them.
+//! What can be subscribed to: a channel, everybody, or one user.
+//!
+//! The key tells topics apart inside the gateway; the name is what clients and the manifest's rules
+//! see. Channel names never begin with `@`, so no client can name its way into another's topic.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Borrow, sync::Arc};
 
-/// The longest name of a channel, in bytes.
-pub const NAME_BYTES_MAX: usize = 255;
-
-/// A name that is not a channel's: not 1 to 255 bytes, a control character, `*`, an empty part
-/// between dots, or an `@` at the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a channel name")]
-pub struct InvalidName;
-
-/// What subscriptions, publications and history belong to: a channel, the messages to one user, or
-/// the broadcasts.
-///
-/// Names are compared as bytes. Those that begin with `@` are the gateway's, so the key of a user
-/// cannot meet a channel's.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Topic(Arc<str>);
+use super::channel::{ChannelInvalid, ChannelName};
 
 const ALL: &str = "@all";
 const USER: &str = "@user";
 const USER_PREFIX: &str = "@user/";
 
+/// A place that publications go to. Cheap to clone; hashed and compared by its key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Topic(Arc<str>);
+
 impl Topic {
-    /// The topic of a channel that a client or the server API named.
-    pub fn channel(name: &str) -> Result<Self, InvalidName> {
-        let is_valid = (1..=NAME_BYTES_MAX).contains(&name.len())
-            && !name.starts_with('@')
-            && !name.chars().any(|c| c.is_control() || c == '*')
-            && name.split('.').all(|part| !part.is_empty());
-        if is_valid { Ok(Self(name.into())) } else { Err(InvalidName) }
+    /// The topic of a channel.
+    pub fn channel(name: ChannelName<'_>) -> Self {
+        Self(name.as_str().into())
     }
 
-    /// The broadcasts.
+    /// The topic of broadcasts, which every connection has.
     pub fn all() -> Self {
         Self(ALL.into())
     }
 
-    /// The messages to one user.
+    /// The topic of messages to one user, which every connection of that user has.
     pub fn user(user: &str) -> Self {
         Self(format!("{USER_PREFIX}{user}").into())
     }
 
-    /// What a client calls it where it names it among `@all` and `@user`.
-    pub fn named_by(name: &str, user: Option<&str>) -> Result<Self, InvalidName> {
-        match (name, user) {
+    /// What a client calls `text`: a channel, `@all`, or `@user`, which is the client's own.
+    ///
+    /// # Errors
+    ///
+    /// [`ChannelInvalid`] for every other text that begins with `@`, for `@user` of a client that
+    /// has no user, and for what is no channel name.
+    pub fn named(text: &str, user: Option<&str>) -> Result<Self, ChannelInvalid> {
+        match (text, user) {
             (ALL, _) => Ok(Self::all()),
             (USER, Some(user)) => Ok(Self::user(user)),
-            _ => Self::channel(name),
+            _ => ChannelName::parse(text).map(Self::channel),
         }
     }
 
-    /// The name that clients and rules see: the channel, `@all` or `@user`.
+    /// What clients and the manifest's rules see: `room.1`, `@all`, `@user`.
     pub fn name(&self) -> &str {
         if self.0.starts_with(USER_PREFIX) { USER } else { &self.0 }
     }
 
-    /// The name that is like no other topic's.
+    /// What tells this topic from every other: `room.1`, `@all`, `@user/alice`.
     pub fn key(&self) -> &str {
         &self.0
     }
 
-    /// Whether this is the gateway's own, which every connection has from the start.
-    pub fn is_own(&self) -> bool {
+    /// Whether this is `@all` or a user's topic: the plain dialect leaves their names out.
+    pub fn is_reserved(&self) -> bool {
         self.0.starts_with('@')
-    }
-
-    /// Whether this is the broadcasts' topic.
-    pub fn is_all(&self) -> bool {
-        &*self.0 == ALL
     }
 }
 
-impl fmt::Debug for Topic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+/// Lets a map of topics be searched by key, without making a topic first.
+impl Borrow<str> for Topic {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 
@@ -83,31 +72,29 @@ impl fmt::Debug for Topic {
 mod tests {
     use super::*;
 
-    #[test]
-    fn names_follow_the_rules_of_the_protocol() {
-        let check = |name: &str, is_valid| {
-            assert_eq!(Topic::channel(name).is_ok(), is_valid, "{name:?}");
-        };
-        check("room.42", true);
-        check("räume und > $SYS/_INBOX", true);
-        check(&"x".repeat(255), true);
-        check(&"x".repeat(256), false);
-        check("", false);
-        check(".", false);
-        check("a..b", false);
-        check("a.", false);
-        check("a.*", false);
-        check("a\nb", false);
-        check("a\u{7f}", false);
-        check("@all", false);
+    fn check(topic: &Topic, name: &str, key: &str, is_reserved: bool) {
+        assert_eq!((topic.name(), topic.key(), topic.is_reserved()), (name, key, is_reserved));
     }
 
     #[test]
-    fn a_users_topic_is_no_channel_and_hides_the_user() {
-        let topic = Topic::user("al.ice");
+    fn names_are_for_clients_and_keys_for_us() {
+        check(&Topic::named("room.1", None).unwrap(), "room.1", "room.1", false);
+        check(&Topic::named("@all", None).unwrap(), "@all", "@all", true);
+        check(&Topic::named("@user", Some("alice")).unwrap(), "@user", "@user/alice", true);
+    }
 
-        assert_eq!(topic.name(), "@user");
-        assert_ne!(topic, Topic::user("bob"));
-        assert_eq!(Topic::channel(topic.key()), Err(InvalidName));
+    #[test]
+    fn no_name_reaches_the_topic_of_another_user() {
+        for text in ["@user/alice", "@user/", "@other", "@"] {
+            assert_eq!(Topic::named(text, Some("bob")), Err(ChannelInvalid::Reserved), "{text}");
+        }
+        assert_eq!(Topic::named("@user", None), Err(ChannelInvalid::Reserved));
+    }
+
+    #[test]
+    fn odd_users_have_topics_of_their_own() {
+        assert_ne!(Topic::user(""), Topic::all());
+        assert_ne!(Topic::user("/a"), Topic::user("a"));
+        check(&Topic::user("a/b.*"), "@user", "@user/a/b.*", true);
     }
 }

@@ -1,0 +1,98 @@
+//! What time and memory ask for: expiry, room, and what is to be told later.
+
+use std::{cmp::Reverse, time::Duration};
+
+use super::{Partition, UsedKey};
+use crate::{
+    broker::{answer::Announcement, ledger::Entry, roster::Matter, stream::KEY_LIFETIME},
+    protocol::topic::Topic,
+};
+
+/// How many things one [`Partition::tick`] does at most.
+pub(super) const WORK_PER_TICK_MAX: usize = 1024;
+
+impl Partition {
+    /// When [`tick`](Self::tick) has something to do.
+    ///
+    /// Another partition may need room at any time, so tick once a second whatever this says.
+    pub fn due(&self) -> Option<Duration> {
+        let key = self.keys.front().map(|used| used.at + KEY_LIFETIME);
+        let matter = self.matters.peek().map(|Reverse((at, ..))| *at);
+        [self.ledger.due(), key, matter].into_iter().flatten().min()
+    }
+
+    /// Does what is due: forgets what is too old and tells who left.
+    ///
+    /// At most 1,024 things; where there is more, [`due`](Self::due) is in the past.
+    pub fn tick(&mut self, now: Duration) -> Vec<Announcement> {
+        let mut announcements = Vec::new();
+        for _ in 0..WORK_PER_TICK_MAX {
+            if let Some(Reverse((_, topic, matter))) = self.pop_matter(now) {
+                announcements.extend(self.look(now, &topic, &matter));
+            } else if let Some(entry) = self.ledger.pop_expired(now) {
+                self.remove(&entry);
+            } else if !self.forget_key(now) {
+                break;
+            }
+        }
+        self.make_room();
+        announcements
+    }
+
+    fn pop_matter(&mut self, now: Duration) -> Option<Reverse<(Duration, Topic, Matter)>> {
+        let Reverse((at, ..)) = self.matters.peek()?;
+        if *at <= now { self.matters.pop() } else { None }
+    }
+
+    /// Forgets the oldest key if its time has passed.
+    fn forget_key(&mut self, now: Duration) -> bool {
+        let is_old = self.keys.front().is_some_and(|used| used.at + KEY_LIFETIME <= now);
+        is_old && self.drop_key()
+    }
+
+    /// Forgets the oldest key, unless there is none.
+    fn drop_key(&mut self) -> bool {
+        let Some(UsedKey { at, topic, epoch, key }) = self.keys.pop_front() else {
+            return false;
+        };
+        if let Some(stream) = self.stream(&topic, epoch)
+            && stream.forget(&key, at)
+        {
+            self.account.free(key.bytes());
+            self.settle(&topic);
+        }
+        true
+    }
+
+    /// Removes a publication and all before it in its topic, as far as they are still stored.
+    fn remove(&mut self, Entry { topic, epoch, offset, .. }: &Entry) {
+        let state = self.topics.get_mut(topic).and_then(|state| state.stream.as_mut());
+        let Some(stream) = state.filter(|stream| stream.epoch() == *epoch && stream.has(*offset))
+        else {
+            return;
+        };
+        while stream.has(*offset)
+            && let Some(removed) = stream.remove_oldest()
+        {
+            self.account.drop(&removed);
+        }
+        self.settle(topic);
+    }
+
+    /// Removes the oldest until the bytes suffice: publications first, since a key keeps a promise.
+    pub(super) fn make_room(&mut self) {
+        while self.account.is_overdrawn() {
+            if let Some(entry) = self.ledger.pop_oldest() {
+                self.remove(&entry);
+            } else if !self.drop_key() {
+                break;
+            }
+        }
+        let topics = &self.topics;
+        self.ledger.compact(self.account.publications, |entry| {
+            let state = topics.get(&entry.topic);
+            let stream = state.and_then(|state| state.stream.as_ref());
+            stream.is_some_and(|s| s.epoch() == entry.epoch && s.has(entry.offset))
+        });
+    }
+}

@@ -1,0 +1,312 @@
+//! Who is subscribed to a topic, and what is said of it.
+//!
+//! Connections are counted, not users. A `leave` is told 10 s after the connection went, so that a
+//! client that moves to another pod is seen joining before it is seen leaving. Above 1,000 members
+//! nobody is named any more: `presence_changed`, at most once a second, says to ask again.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use ahash::RandomState;
+
+use crate::protocol::reply;
+
+/// How many members are listed, and up to how many each join and leave is told.
+pub const MEMBERS_SHOWN_MAX: usize = 1000;
+/// How long after a connection went its `leave` is told.
+const LEAVE_DELAY: Duration = Duration::from_secs(10);
+/// The least time between two `presence_changed` of a topic.
+const CHANGED_PERIOD: Duration = Duration::from_secs(1);
+
+/// What a topic with presence tells its subscribers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PresenceMode {
+    /// Nothing, but who asks is answered.
+    Enabled,
+    /// Who joins and who leaves.
+    Announced,
+}
+
+/// One connection that is subscribed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// `None`: anonymous.
+    pub user: Option<Arc<str>>,
+    /// What the server API calls the connection.
+    pub connection: Arc<str>,
+    /// The token's `info`: JSON without insignificant white space.
+    pub info: Option<Arc<str>>,
+}
+
+impl Member {
+    /// As the protocol writes it.
+    pub fn as_reply(&self) -> reply::Member<'_> {
+        let Self { user, connection, info } = self;
+        reply::Member { user: user.as_deref(), connection, info: info.as_deref() }
+    }
+}
+
+/// The answer to who is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    /// At most [`MEMBERS_SHOWN_MAX`], in no order.
+    pub members: Vec<Member>,
+    /// How many there are.
+    pub total: usize,
+}
+
+impl Members {
+    /// Whether all are shown.
+    pub const fn is_complete(&self) -> bool {
+        self.members.len() == self.total
+    }
+}
+
+/// What follows from a coming or going.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stir {
+    /// Nothing is told.
+    Quiet,
+    /// The subscribers are told.
+    Tell(News),
+    /// [`Roster::look`] is to be called at this time.
+    Later(Duration, Matter),
+}
+
+/// What is to be looked at later.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Matter {
+    /// This connection's `leave` is to be told.
+    Leave(Arc<str>),
+    /// `presence_changed` is to be told.
+    Changed,
+}
+
+/// What the subscribers of a topic are told.
+#[derive(Debug, PartialEq, Eq)]
+pub enum News {
+    Join(Member),
+    Leave(Member),
+    Changed { total: usize },
+}
+
+/// The members of one topic.
+#[derive(Debug)]
+pub struct Roster {
+    pub mode: PresenceMode,
+    members: HashMap<Arc<str>, Member, RandomState>,
+    /// Those who went and of whom that is not told yet, with the time for it.
+    leaving: HashMap<Arc<str>, (Member, Duration), RandomState>,
+    /// Clients do not know who is there: somebody came or went unnamed since they were last told to
+    /// ask.
+    is_crowded: bool,
+    changed_at: Option<Duration>,
+    is_change_due: bool,
+}
+
+impl Roster {
+    pub fn new(mode: PresenceMode) -> Self {
+        Self {
+            mode,
+            members: HashMap::default(),
+            leaving: HashMap::default(),
+            is_crowded: false,
+            changed_at: None,
+            is_change_due: false,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether nobody is there and nobody's going is to be told.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.leaving.is_empty()
+    }
+
+    pub fn members(&self) -> Members {
+        let members = self.members.values().take(MEMBERS_SHOWN_MAX).cloned().collect();
+        Members { members, total: self.members.len() }
+    }
+
+    /// A connection subscribed. One that was here less than 10 s ago is not told to have come.
+    pub fn join(&mut self, now: Duration, member: Member) -> Stir {
+        let was_leaving = self.leaving.remove(&member.connection).is_some();
+        let was_here = self.members.insert(Arc::clone(&member.connection), member.clone());
+        if was_leaving || was_here.is_some() {
+            return Stir::Quiet;
+        }
+        self.tell(now, News::Join(member))
+    }
+
+    /// A connection unsubscribed or went.
+    pub fn leave(&mut self, now: Duration, connection: &str) -> Stir {
+        let Some((connection, member)) = self.members.remove_entry(connection) else {
+            return Stir::Quiet;
+        };
+        if self.mode == PresenceMode::Enabled {
+            return Stir::Quiet;
+        }
+        // Nobody is named in a crowd, and those who come and go fast can't make us remember them.
+        if self.is_crowded || self.leaving.len() >= MEMBERS_SHOWN_MAX {
+            return self.tell_changed(now);
+        }
+        let at = now + LEAVE_DELAY;
+        self.leaving.insert(Arc::clone(&connection), (member, at));
+        Stir::Later(at, Matter::Leave(connection))
+    }
+
+    /// Looks at a matter at the time that [`Stir::Later`] named, or later.
+    pub fn look(&mut self, now: Duration, matter: &Matter) -> Stir {
+        match matter {
+            Matter::Leave(connection) => {
+                let due = self.leaving.get(connection).filter(|(_, at)| *at <= now);
+                let Some((member, _)) = due.cloned() else {
+                    // It is back, or it was back and goes at another time.
+                    return Stir::Quiet;
+                };
+                self.leaving.remove(connection);
+                self.tell(now, News::Leave(member))
+            }
+            Matter::Changed => {
+                self.is_change_due = false;
+                self.tell_changed(now)
+            }
+        }
+    }
+
+    fn tell(&mut self, now: Duration, news: News) -> Stir {
+        if self.mode == PresenceMode::Enabled {
+            return Stir::Quiet;
+        }
+        // Nobody named those who came while it was crowded: the first one after that says to ask.
+        if self.is_crowded || self.members.len() > MEMBERS_SHOWN_MAX {
+            return self.tell_changed(now);
+        }
+        Stir::Tell(news)
+    }
+
+    fn tell_changed(&mut self, now: Duration) -> Stir {
+        if self.mode == PresenceMode::Enabled {
+            return Stir::Quiet;
+        }
+        if self.is_change_due {
+            self.is_crowded = true;
+            return Stir::Quiet;
+        }
+        if let Some(at) = self.changed_at.map(|at| at + CHANGED_PERIOD).filter(|at| *at > now) {
+            self.is_crowded = true;
+            self.is_change_due = true;
+            return Stir::Later(at, Matter::Changed);
+        }
+        self.changed_at = Some(now);
+        self.is_crowded = self.members.len() > MEMBERS_SHOWN_MAX;
+        Stir::Tell(News::Changed { total: self.members.len() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MODE: PresenceMode = PresenceMode::Announced;
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn member(number: usize) -> Member {
+        let name = number.to_string();
+        Member { user: Some("al".into()), connection: name.into(), info: None }
+    }
+
+    /// A roster with members 1 to `count`, who came at 0.
+    fn roster(count: usize) -> Roster {
+        let mut roster = Roster::new(MODE);
+        for number in 1..=count {
+            roster.join(at(0), member(number));
+        }
+        roster
+    }
+
+    fn leaves_later(second: u64, number: usize) -> Stir {
+        Stir::Later(at(second), Matter::Leave(number.to_string().into()))
+    }
+
+    #[test]
+    fn a_leave_is_told_ten_seconds_after_the_connection_went() {
+        let mut roster = roster(2);
+
+        let left = roster.leave(at(5), "1");
+
+        assert_eq!(left, leaves_later(15, 1));
+        assert_eq!(roster.members(), Members { members: vec![member(2)], total: 1 });
+        let Stir::Later(_, matter) = left else { unreachable!() };
+        assert_eq!(roster.look(at(14), &matter), Stir::Quiet);
+        assert_eq!(roster.look(at(15), &matter), Stir::Tell(News::Leave(member(1))));
+        assert_eq!(roster.look(at(16), &matter), Stir::Quiet);
+    }
+
+    #[test]
+    fn a_connection_that_is_back_in_time_neither_left_nor_came() {
+        let mut roster = roster(1);
+        let Stir::Later(_, first) = roster.leave(at(5), "1") else { unreachable!() };
+
+        assert_eq!(roster.join(at(6), member(1)), Stir::Quiet);
+        assert_eq!(roster.leave(at(7), "1"), leaves_later(17, 1));
+
+        assert_eq!(roster.look(at(15), &first), Stir::Quiet);
+        assert_eq!(roster.look(at(17), &first), Stir::Tell(News::Leave(member(1))));
+        assert!(roster.is_empty());
+    }
+
+    #[test]
+    fn a_quiet_roster_counts_and_tells_nothing() {
+        let mut roster = Roster::new(PresenceMode::Enabled);
+
+        assert_eq!(roster.join(at(0), member(1)), Stir::Quiet);
+        assert_eq!(roster.len(), 1);
+        assert_eq!(roster.leave(at(0), "1"), Stir::Quiet);
+        assert!(roster.is_empty());
+    }
+
+    #[test]
+    fn who_leaves_without_having_come_is_not_told() {
+        assert_eq!(roster(1).leave(at(0), "2"), Stir::Quiet);
+    }
+
+    #[test]
+    fn a_crowd_is_told_of_once_a_second() {
+        let mut roster = roster(1000);
+
+        assert_eq!(roster.join(at(1), member(1001)), Stir::Tell(News::Changed { total: 1001 }));
+        assert_eq!(roster.join(at(1), member(1002)), Stir::Later(at(2), Matter::Changed));
+        assert_eq!(roster.leave(at(1), "1"), Stir::Quiet);
+
+        let told = roster.look(at(2), &Matter::Changed);
+        assert_eq!(told, Stir::Tell(News::Changed { total: 1001 }));
+        assert_eq!(roster.members().members.len(), 1000);
+        assert!(!roster.members().is_complete());
+    }
+
+    #[test]
+    fn names_are_told_again_only_after_clients_were_told_to_ask() {
+        let mut roster = roster(1001);
+
+        assert_eq!(roster.leave(at(5), "1"), Stir::Tell(News::Changed { total: 1000 }));
+
+        assert_eq!(roster.leave(at(5), "2"), leaves_later(15, 2));
+        assert_eq!(roster.join(at(5), member(3000)), Stir::Tell(News::Join(member(3000))));
+    }
+
+    #[test]
+    fn those_who_come_and_go_fast_are_not_all_remembered() {
+        let mut roster = Roster::new(MODE);
+        for number in 0..3000 {
+            roster.join(at(0), member(number));
+            roster.leave(at(0), &number.to_string());
+        }
+
+        assert_eq!(roster.leaving.len(), MEMBERS_SHOWN_MAX);
+    }
+}

@@ -1,0 +1,158 @@
+//! The closed list of what the log can say.
+//!
+//! An event is a name (the field `event`), its fields, and words for people. Names are public:
+//! dashboards and alerts match on them, so they never change meaning; fields may be added and words
+//! improved. The rooms write the names as literals where things happen; `tests/events.rs` holds
+//! them, this list and `docs/events.md` together.
+
+use std::fmt::Write as _;
+
+/// One kind of event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What stands in the field `event`.
+    pub name: &'static str,
+    /// How important it is: `error` (our fault), `warn` (somebody must act), `info` (what the
+    /// process does) or `debug` (what clients do).
+    pub level: &'static str,
+    /// When it is logged, its fields in backquotes, and what to do.
+    pub meaning: &'static str,
+}
+
+const fn event(name: &'static str, level: &'static str, meaning: &'static str) -> Event {
+    Event { name, level, meaning }
+}
+
+/// Every event, in the order in which a gateway lives.
+pub const EVENTS: &[Event] = &[
+    event("starting", "info", "The process starts: `version`, `gateway`, `namespace`, `workers`."),
+    event(
+        "listening",
+        "info",
+        "Both ports are open; `public` and `internal` are the real addresses, also for port 0.",
+    ),
+    event("ready", "info", "Everything it needs is there; `/readyz` says so too."),
+    event(
+        "console",
+        "info",
+        "The console can be opened at `url`. The key in it is good for this process alone.",
+    ),
+    event(
+        "bind_failed",
+        "error",
+        "An `address` cannot be listened on: `error`. The process ends with 69.",
+    ),
+    event(
+        "files_limit",
+        "warn",
+        "`maxConnections` (`wanted`) is more than the limit on open files allows: `capacity` is. Raise the hard limit.",
+    ),
+    event("config_applied", "info", "A manifest (`hash`), or the Secrets it names, came into use."),
+    event(
+        "config_refused",
+        "warn",
+        "What is in the folders now is not applied; one line per finding, in `finding`. The last good configuration stays in use.",
+    ),
+    event(
+        "config_warning",
+        "warn",
+        "The manifest has something that this gateway does not know: `finding`.",
+    ),
+    event(
+        "restart_required",
+        "warn",
+        "`fields` of the manifest are read at start alone; their new values wait for a restart.",
+    ),
+    event(
+        "secret_missing",
+        "warn",
+        "A Secret that the manifest names (`field`) is not at `path`. A gateway that was never ready waits for it.",
+    ),
+    event(
+        "secret_vanished",
+        "warn",
+        "A file of a Secret is gone (`path`). If all of the Secret is gone, its contents stay in use; a key that was removed from it counts no longer.",
+    ),
+    event(
+        "tls_reloaded",
+        "info",
+        "A new certificate is served to new connections; it expires at `not_after` (seconds since 1970).",
+    ),
+    event(
+        "jwks_fetched",
+        "info",
+        "The key set was fetched and is not what it was: `keys` of them.",
+    ),
+    event(
+        "jwks_failed",
+        "warn",
+        "The key set could not be fetched: `error`. The old one stays in use for a while.",
+    ),
+    event(
+        "jwks_stale",
+        "warn",
+        "The key set is too old to be trusted; clients are told to come back.",
+    ),
+    event(
+        "traces_failed",
+        "warn",
+        "Spans could not be sent: `error`, `spans` of them. At most once a minute.",
+    ),
+    event("opened", "debug", "A client connected: `connection`, `peer`, `dialect`."),
+    event("closed", "debug", "A connection ended: `connection`, `code`, `reason`, `seconds`."),
+    event("refused", "debug", "An upgrade request was refused: `peer`, `code`."),
+    event(
+        "handshake_failed",
+        "debug",
+        "A connection ended before it was a request: `peer`, `error`.",
+    ),
+    event("token_refused", "debug", "A token was refused: `peer`, `error`. Never the token."),
+    event(
+        "slow_consumer",
+        "debug",
+        "A client read too slowly and was closed: `connection`, `messages`, `bytes`.",
+    ),
+    event(
+        "refusals",
+        "info",
+        "How many upgrade requests were refused in the last `seconds`, by `reasons`.",
+    ),
+    event(
+        "accept_failed",
+        "debug",
+        "A connection could not be accepted: `error`. It is tried again.",
+    ),
+    event("publish_failed", "warn", "The broker did not take a publication: `error`."),
+    event(
+        "drain_grace",
+        "info",
+        "A signal: the gateway goes away, and still accepts for `grace_ms`.",
+    ),
+    event(
+        "drain_started",
+        "info",
+        "Not ready, upgrades are refused; `connections` are closed over `period_ms`.",
+    ),
+    event("drain_done", "info", "No connection is left, or the deadline has come."),
+    event("worker_dead", "error", "A worker has stopped; the process ends with 70."),
+    event("failed", "error", "A task that must not end has ended; the process ends with 70."),
+    event("stopped", "info", "The process ends."),
+];
+
+/// The list as `docs/events.md`.
+pub fn page() -> String {
+    let mut page = String::from(
+        "# Log events\n\n\
+         A log line is an event, its fields and words for people. The names (field `event`) are a\n\
+         closed list and never change meaning; the words may be improved in any release. No level\n\
+         logs a token, and one client cannot cause a `warn` per message. The log goes to standard\n\
+         output; a line that finds the pipe full is dropped and counted.\n\n\
+         `telemetry.logLevel` is live; `--log-format` is `text` or `json`.\n\n\
+         | event | level | when |\n| --- | --- | --- |\n",
+    );
+    for Event { name, level, meaning } in EVENTS {
+        // Writing to a String never fails.
+        let _ = writeln!(page, "| `{name}` | {level} | {meaning} |");
+    }
+    page
+}

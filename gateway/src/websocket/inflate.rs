@@ -1,0 +1,267 @@
+//! Inflates the messages of clients (RFC 7692, section 7.2.2), without context takeover.
+//!
+//! The bound is on what comes out, since a kilobyte can inflate to a megabyte. One inflater serves
+//! all connections of a worker: no message leaves anything behind for the next.
+
+use std::fmt;
+
+use flate2::{Decompress, FlushDecompress, Status};
+
+/// What the sender has left off, and then an empty final block. That is understood only where a
+/// block may begin: so a message that was cut short is noticed.
+const TAIL: [u8; 9] = [0x00, 0x00, 0xff, 0xff, 0x01, 0x00, 0x00, 0xff, 0xff];
+
+/// The most final blocks in one message. One is rare, and each costs a window's copy.
+const FINAL_BLOCKS_MAX: u32 = 256;
+
+/// How far back deflate can look.
+const WINDOW_BYTES: usize = 32 * 1024;
+
+/// The room that is kept from one message to the next.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
+/// The room that a message begins with, unless its bound is less.
+const FIRST_BYTES: usize = 1024;
+
+/// Why a message cannot be inflated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InflateError {
+    /// There is more in it than the bound allows.
+    #[error("inflated message is larger than the limit")]
+    TooBig,
+    /// It is not deflated, or not whole.
+    #[error("deflated message is corrupt")]
+    Corrupt,
+}
+
+/// A worker's inflater.
+pub struct Inflater {
+    stream: Decompress,
+    message: Vec<u8>,
+}
+
+impl Default for Inflater {
+    fn default() -> Self {
+        Self { stream: Decompress::new(false), message: Vec::new() }
+    }
+}
+
+impl Inflater {
+    /// What `deflated` says, if that is at most `bytes_max` bytes.
+    ///
+    /// Never holds more than one byte above the bound, and 64 KiB between messages.
+    pub fn inflate(&mut self, deflated: &[u8], bytes_max: u64) -> Result<&[u8], InflateError> {
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+        self.message.clear();
+        self.message.shrink_to(KEPT_BYTES_MAX);
+        self.stream.reset(false);
+        let mut rest = deflated;
+        let mut final_blocks = 0;
+        while self.run(&mut rest, bytes_max)? == Progress::Ended {
+            if rest.is_empty() {
+                return Ok(&self.message);
+            }
+            final_blocks += 1;
+            if final_blocks > FINAL_BLOCKS_MAX {
+                return Err(InflateError::Corrupt);
+            }
+            self.go_on_after_final_block()?;
+        }
+        let mut tail = TAIL.as_slice();
+        match self.run(&mut tail, bytes_max)? {
+            Progress::Ended if tail.is_empty() => Ok(&self.message),
+            Progress::Ended | Progress::WantsMore => Err(InflateError::Corrupt),
+        }
+    }
+
+    /// How many bytes of the heap the last message holds.
+    pub fn heap_bytes(&self) -> usize {
+        self.message.capacity()
+    }
+
+    /// Inflates until the input is used up or a final block has ended.
+    fn run(&mut self, input: &mut &[u8], bytes_max: usize) -> Result<Progress, InflateError> {
+        loop {
+            self.make_room(input.len(), bytes_max);
+            let consumed = self.stream.total_in();
+            let status = self
+                .stream
+                .decompress_vec(input, &mut self.message, FlushDecompress::None)
+                .map_err(|_| InflateError::Corrupt)?;
+            let consumed = usize::try_from(self.stream.total_in() - consumed);
+            *input = consumed.ok().and_then(|n| input.get(n..)).ok_or(InflateError::Corrupt)?;
+            if self.message.len() > bytes_max {
+                return Err(InflateError::TooBig);
+            }
+            if status == Status::StreamEnd {
+                return Ok(Progress::Ended);
+            }
+            // Room left over means that there was nothing more to write.
+            if self.message.len() < self.message.capacity() {
+                return if input.is_empty() {
+                    Ok(Progress::WantsMore)
+                } else {
+                    Err(InflateError::Corrupt)
+                };
+            }
+        }
+    }
+
+    /// Leaves room for one byte at least: the one above the bound is how passing it is noticed.
+    fn make_room(&mut self, input_bytes: usize, bytes_max: usize) {
+        let (len, capacity) = (self.message.len(), self.message.capacity());
+        if len == capacity {
+            let wanted = capacity.max(input_bytes).max(FIRST_BYTES).saturating_mul(2);
+            let room = wanted.min(bytes_max.saturating_add(1)).max(len + 1);
+            self.message.reserve_exact(room - len);
+        }
+    }
+
+    /// After a final block the next one follows at a byte's edge, and may look back as before
+    /// (RFC 7692, section 7.2.1).
+    fn go_on_after_final_block(&mut self) -> Result<(), InflateError> {
+        self.stream.reset(false);
+        let window = self.message.len().saturating_sub(WINDOW_BYTES);
+        let window = self.message.get(window..).unwrap_or_default();
+        self.stream.set_dictionary(window).map(drop).map_err(|_| InflateError::Corrupt)
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Progress {
+    Ended,
+    WantsMore,
+}
+
+/// Says nothing of the message.
+impl fmt::Debug for Inflater {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inflater").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flate2::{Compress, Compression, FlushCompress};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BYTES_MAX: u64 = 100_000;
+
+    #[track_caller]
+    fn check(deflated: &[u8], expected: Result<&[u8], InflateError>) {
+        assert_eq!(Inflater::default().inflate(deflated, BYTES_MAX), expected);
+    }
+
+    /// One message in several runs of a compressor, each ended by `flush`.
+    fn deflate(parts: &[&[u8]], flush: FlushCompress) -> Vec<u8> {
+        let mut deflated = Vec::with_capacity(1 << 20);
+        let mut stream = Compress::new(Compression::new(6), false);
+        for part in parts {
+            stream.compress_vec(part, &mut deflated, flush).unwrap();
+            if flush == FlushCompress::Finish {
+                stream.reset();
+            }
+        }
+        deflated
+    }
+
+    #[test]
+    fn the_rfcs_examples_are_inflated() {
+        check(b"\xf2\x48\xcd\xc9\xc9\x07\x00", Ok(b"Hello"));
+        check(b"\x00\x05\x00\xfa\xff\x48\x65\x6c\x6c\x6f\x00", Ok(b"Hello"));
+        check(b"\xf3\x48\xcd\xc9\xc9\x07\x00\x00", Ok(b"Hello"));
+        check(b"\xf2\x48\x05\x00\x00\x00\xff\xff\xca\xc9\xc9\x07\x00", Ok(b"Hello"));
+        check(b"\x00", Ok(b""));
+    }
+
+    #[test]
+    fn a_final_block_may_be_the_last_byte_or_go_on() {
+        check(b"\xf3\x48\xcd\xc9\xc9\x07\x00", Ok(b"Hello"));
+        check(
+            &deflate(&[b"Hello", b" and ", b"again"], FlushCompress::Finish),
+            Ok(b"Hello and again"),
+        );
+        // The second block copies five bytes from five back, across the final block.
+        check(b"\xf3\x48\xcd\xc9\xc9\x07\x00\x03\x13\x00\x00", Ok(b"HelloHello"));
+    }
+
+    #[test]
+    fn what_is_not_deflated_or_not_whole_is_corrupt() {
+        let corrupt = Err(InflateError::Corrupt);
+        check(b"\xff\xff", corrupt);
+        check(b"\xf2\x48\xcd\xc9", corrupt);
+        check(b"\x00\xff\xff\x00\x00abc", corrupt);
+        check(b"\x00\x05\x00\xfa\xffHel", corrupt);
+        check(b"\x03\x13\x00\x00", corrupt);
+        check(b"", corrupt);
+    }
+
+    #[test]
+    fn many_final_blocks_are_refused() {
+        let parts = vec![b"".as_slice(); FINAL_BLOCKS_MAX as usize + 2];
+
+        check(&deflate(&parts, FlushCompress::Finish), Err(InflateError::Corrupt));
+    }
+
+    #[test]
+    fn a_bomb_ends_at_the_bound() {
+        let bomb = deflate(&[&vec![0; 5_000_000]], FlushCompress::Sync);
+        let mut inflater = Inflater::default();
+
+        assert_eq!(inflater.inflate(&bomb, BYTES_MAX), Err(InflateError::TooBig));
+        assert!(inflater.heap_bytes() <= 100_001);
+
+        assert_eq!(inflater.inflate(b"\x00", BYTES_MAX), Ok(b"".as_slice()));
+        assert!(inflater.heap_bytes() <= KEPT_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_message_at_the_bound_passes() {
+        let message = vec![7; 5_000];
+        let deflated = deflate(&[&message], FlushCompress::Sync);
+        let deflated = deflated.strip_suffix(b"\x00\x00\xff\xff").unwrap();
+        let mut inflater = Inflater::default();
+
+        assert_eq!(inflater.inflate(deflated, 5_000), Ok(message.as_slice()));
+        assert_eq!(inflater.inflate(deflated, 4_999), Err(InflateError::TooBig));
+        assert_eq!(inflater.inflate(deflated, 0), Err(InflateError::TooBig));
+        assert_eq!(inflater.inflate(deflated, u64::MAX), Ok(message.as_slice()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_end_within_the_bound(
+            messages in prop::collection::vec(any::<Vec<u8>>(), 1..4),
+            bytes_max in 0_u64..2_000,
+        ) {
+            let mut inflater = Inflater::default();
+            for message in messages {
+                if let Ok(inflated) = inflater.inflate(&message, bytes_max) {
+                    prop_assert!(inflated.len() as u64 <= bytes_max);
+                }
+                prop_assert!(inflater.heap_bytes() as u64 <= bytes_max + 1);
+            }
+        }
+
+        #[test]
+        fn blocks_in_any_number_make_one_message(
+            parts in prop::collection::vec("[a-c]{0,50}", 1..9),
+            is_final: bool,
+        ) {
+            let pieces: Vec<_> = parts.iter().map(String::as_bytes).collect();
+            let flush = if is_final { FlushCompress::Finish } else { FlushCompress::Sync };
+            let mut deflated = deflate(&pieces, flush);
+            if !is_final {
+                deflated.truncate(deflated.len().saturating_sub(4));
+            }
+            // zlib flushes nothing where there is nothing.
+            prop_assume!(!deflated.is_empty());
+
+            let whole = parts.concat();
+            let mut inflater = Inflater::default();
+            prop_assert_eq!(inflater.inflate(&deflated, BYTES_MAX), Ok(whole.as_bytes()));
+        }
+    }
+}
