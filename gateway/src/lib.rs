@@ -16,6 +16,7 @@ pub mod session;
 pub mod hub;
 pub mod config;
 pub mod telemetry;
+pub mod worker;
 pub mod api;
 pub mod cli;
 pub mod serve;

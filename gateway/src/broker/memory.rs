@@ -41,6 +41,8 @@ use crate::protocol::{
 #[derive(Debug)]
 pub struct Partition {
     topics: HashMap<Topic, State, RandomState>,
+    /// Channels that some worker is interested in.
+    channels: usize,
     epochs: Epochs,
     account: Account,
     ledger: Ledger,
@@ -73,6 +75,7 @@ impl Partition {
     pub fn new(seed: u64, bytes: HistoryBytes) -> Self {
         Self {
             topics: HashMap::default(),
+            channels: 0,
             epochs: Epochs::new(seed),
             account: Account::new(bytes),
             ledger: Ledger::default(),
@@ -134,6 +137,9 @@ impl Partition {
         history: Option<HistoryRule>,
     ) -> Attached {
         let state = self.topics.entry(topic.clone()).or_default();
+        if state.interest.is_empty() && !topic.is_reserved() {
+            self.channels += 1;
+        }
         state.interest.insert(worker);
         let Some(rule) = history else {
             return Attached {
@@ -162,7 +168,11 @@ impl Partition {
     /// Ends a worker's interest: its last subscriber of the topic went.
     pub fn detach(&mut self, topic: &Topic, worker: usize) {
         if let Some(state) = self.topics.get_mut(topic) {
+            let was_wanted = !state.interest.is_empty();
             state.interest.remove(worker);
+            if was_wanted && state.interest.is_empty() && !topic.is_reserved() {
+                self.channels -= 1;
+            }
             self.settle(topic);
         }
     }
@@ -197,7 +207,12 @@ impl Partition {
         self.topics.get(topic).map(|state| state.interest).unwrap_or_default()
     }
 
-    /// Every topic that is remembered, in no order. Its length is a gauge.
+    /// How many channels have a subscriber, on whichever worker.
+    pub const fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Every topic that is remembered, in no order.
     pub fn topics(&self) -> impl ExactSizeIterator<Item = TopicView<'_>> {
         self.topics.iter().map(|(topic, state)| TopicView {
             topic,

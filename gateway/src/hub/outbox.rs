@@ -1,32 +1,72 @@
 //! What waits for one client's socket.
 //!
-//! The hub writes to sockets directly and never waits for one. Only what a socket did not take
-//! comes here, so an outbox is empty nearly always and owns no heap then. It is bounded in messages
-//! and in bytes; a frame that does not fit overflows it, the backlog goes at once, and the
-//! connection ends as a slow consumer.
+//! The hub serves every client from one loop, so it must never wait for one of them. A message that
+//! does not fit overflows the outbox, and the session that owns it ends as a slow consumer. While
+//! nothing waits, nothing is owned; what waits shares the publication's memory with everybody.
 
-use std::{collections::VecDeque, io::IoSlice};
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+};
 
 use bytes::{Buf, Bytes};
+use smallvec::SmallVec;
+
+use crate::{
+    protocol::encoded::Encoded,
+    websocket::frame::{self, Coding, Kind},
+};
+
+/// Slices handed to one system call at most.
+const SLICES_MAX: usize = 64;
+
+/// What stands between envelopes that share a frame.
+const LINE_FEED: Bytes = Bytes::from_static(b"\n");
 
 /// The bounds of an outbox; both count what waits, not what is on its way in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Frames at most.
+    /// Messages at most.
     pub messages_max: usize,
     /// Bytes of frames at most.
     pub bytes_max: usize,
 }
+
+/// How many envelopes may share a frame, once they have to wait anyway; 1 joins none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Joining(pub usize);
 
 /// The client reads more slowly than its channels publish.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("outbox overflowed")]
 pub struct Overflow;
 
-/// Frames waiting for one socket, oldest first.
-///
-/// A frame is whole WebSocket frames in shared bytes: a publication is stored once however many
-/// outboxes hold it.
+/// A message that waits.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// It may share a frame with others.
+    Envelope(Encoded),
+    /// It is a frame of its own: a compressed one, or several that belong together.
+    Frame(Bytes),
+}
+
+impl Item {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Envelope(encoded) => encoded.frame().len(),
+            Self::Frame(frame) => frame.len(),
+        }
+    }
+}
+
+/// What one flush came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flushed {
+    /// Messages that are written in full.
+    pub messages: usize,
+}
+
+/// Messages for one socket, oldest first.
 #[derive(Debug, Default)]
 pub struct Outbox {
     queue: Option<Box<Queue>>,
@@ -34,14 +74,25 @@ pub struct Outbox {
 
 #[derive(Debug, Default)]
 struct Queue {
-    frames: VecDeque<Bytes>,
+    waiting: VecDeque<Item>,
+    /// The answer to the last ping: one is enough (RFC 6455, section 5.5.3).
+    pong: Option<Bytes>,
+    is_ping_due: bool,
+    /// What has its place on the wire; nothing may come before it.
+    laid_out: VecDeque<Piece>,
+    /// Whether the frame at the front has begun to go out.
+    has_begun: bool,
+    messages: usize,
     bytes: usize,
-    /// Whether the first frame has been written in part.
-    started: bool,
 }
 
-/// Slices handed to one system call at most.
-const SLICES_MAX: usize = 64;
+/// A part of a frame, or a whole one.
+#[derive(Debug)]
+struct Piece {
+    bytes: Bytes,
+    /// Where a frame ends: how many messages it holds.
+    ends: Option<usize>,
+}
 
 impl Outbox {
     /// Whether nothing waits.
@@ -49,9 +100,9 @@ impl Outbox {
         self.queue.is_none()
     }
 
-    /// How many frames wait.
+    /// How many messages wait.
     pub fn messages(&self) -> usize {
-        self.queue.as_ref().map_or(0, |queue| queue.frames.len())
+        self.queue.as_ref().map_or(0, |queue| queue.messages)
     }
 
     /// How many bytes wait.
@@ -59,49 +110,68 @@ impl Outbox {
         self.queue.as_ref().map_or(0, |queue| queue.bytes)
     }
 
-    /// Adds a frame.
+    /// Adds a message.
     ///
     /// # Errors
     ///
     /// [`Overflow`] where it does not fit; the outbox is as it was.
-    pub fn push(&mut self, frame: Bytes, bounds: Bounds) -> Result<(), Overflow> {
+    pub fn push(&mut self, item: Item, bounds: Bounds) -> Result<(), Overflow> {
         if self.messages() >= bounds.messages_max
-            || self.bytes().saturating_add(frame.len()) > bounds.bytes_max
+            || self.bytes().saturating_add(item.bytes()) > bounds.bytes_max
         {
             return Err(Overflow);
         }
-        self.push_unbounded(frame);
+        self.push_unbounded(item);
         Ok(())
     }
 
-    /// Adds a frame whatever waits: for close frames and what the caller bounds itself.
-    pub fn push_unbounded(&mut self, frame: Bytes) {
-        if frame.is_empty() {
-            return;
-        }
+    /// Adds a message whatever waits, for what the caller bounds itself.
+    pub fn push_unbounded(&mut self, item: Item) {
         let queue = self.queue.get_or_insert_default();
-        queue.bytes += frame.len();
-        queue.frames.push_back(frame);
+        queue.messages += 1;
+        queue.bytes += item.bytes();
+        queue.waiting.push_back(item);
     }
 
-    /// Adds the rest of a frame of which the socket took a part: nothing may come before it.
-    pub fn push_rest(&mut self, rest: Bytes) {
-        let was_empty = self.is_empty();
-        self.push_unbounded(rest);
-        if let (true, Some(queue)) = (was_empty, &mut self.queue) {
-            queue.started = true;
-        }
+    /// Adds the rest of frames of which the socket took a part: nothing may come before it.
+    pub fn push_rest(&mut self, rest: Bytes, messages: usize) {
+        let queue = self.queue.get_or_insert_default();
+        queue.messages += messages;
+        queue.bytes += rest.len();
+        queue.has_begun = true;
+        queue.laid_out.push_front(Piece { bytes: rest, ends: Some(messages) });
     }
 
-    /// Forgets all that has not begun to go out; a frame that was written in part must be finished,
-    /// or the close frame behind it could not be read.
-    pub fn forget_waiting(&mut self) {
-        let Some(mut queue) = self.queue.take() else { return };
-        if queue.started
-            && let Some(rest) = queue.frames.pop_front()
+    /// Adds a pong; a ping that comes before it went out gets the only answer.
+    pub fn push_pong(&mut self, pong: Bytes) {
+        self.queue.get_or_insert_default().pong = Some(pong);
+    }
+
+    /// Adds a ping, once.
+    pub fn push_ping(&mut self) {
+        self.queue.get_or_insert_default().is_ping_due = true;
+    }
+
+    /// Adds the last frame: what has not begun to go out is forgotten, what has begun is finished
+    /// first, or the frame behind it could not be read.
+    pub fn push_last(&mut self, frame: Bytes) {
+        let mut last = Queue { bytes: frame.len(), ..Queue::default() };
+        if let Some(queue) = self.queue.take()
+            && queue.has_begun
         {
-            self.push_rest(rest);
+            for piece in queue.laid_out {
+                let is_end = piece.ends.is_some();
+                last.bytes += piece.bytes.len();
+                last.messages += piece.ends.unwrap_or_default();
+                last.laid_out.push_back(piece);
+                if is_end {
+                    break;
+                }
+            }
+            last.has_begun = true;
         }
+        last.laid_out.push_back(Piece { bytes: frame, ends: Some(0) });
+        self.queue = Some(Box::new(last));
     }
 
     /// Forgets everything and gives its memory back.
@@ -115,128 +185,262 @@ impl Outbox {
     ///
     /// # Errors
     ///
-    /// What `write` returns, `WouldBlock` among it; what it took before is gone from the outbox.
+    /// What `write` returns, but `WouldBlock`, which is the socket's way to say that it is full.
     pub fn flush(
         &mut self,
-        mut write: impl FnMut(&[IoSlice<'_>]) -> std::io::Result<usize>,
-    ) -> std::io::Result<()> {
+        joining: Joining,
+        mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<Flushed> {
+        let mut flushed = Flushed::default();
         while let Some(queue) = &mut self.queue {
+            queue.lay_out(joining);
             let written = {
-                let mut slices = smallvec::SmallVec::<[IoSlice<'_>; SLICES_MAX]>::new();
-                slices.extend(queue.frames.iter().take(SLICES_MAX).map(|it| IoSlice::new(it)));
-                write(&slices)?
+                let mut slices = SmallVec::<[IoSlice<'_>; SLICES_MAX]>::new();
+                let pieces = queue.laid_out.iter().take(SLICES_MAX);
+                slices.extend(pieces.map(|piece| IoSlice::new(&piece.bytes)));
+                match write(&slices) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(written) => written,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(flushed),
+                    Err(error) => return Err(error),
+                }
             };
-            if written == 0 {
-                return Err(std::io::ErrorKind::WriteZero.into());
-            }
-            queue.advance(written);
-            if queue.frames.is_empty() {
+            flushed.messages += queue.written(written);
+            if queue.is_done() {
                 self.queue = None;
             }
         }
-        Ok(())
+        Ok(flushed)
     }
 }
 
 impl Queue {
-    fn advance(&mut self, mut written: usize) {
-        self.bytes = self.bytes.saturating_sub(written);
-        self.started = false;
-        while let Some(first) = self.frames.front_mut() {
-            if written < first.len() {
-                first.advance(written);
-                self.started |= written > 0;
-                return;
-            }
-            written -= first.len();
-            self.frames.pop_front();
+    fn is_done(&self) -> bool {
+        self.laid_out.is_empty()
+            && self.waiting.is_empty()
+            && self.pong.is_none()
+            && !self.is_ping_due
+    }
+
+    /// Gives what waits its place on the wire, as far as one system call takes it.
+    fn lay_out(&mut self, joining: Joining) {
+        if self.laid_out.len() >= SLICES_MAX {
+            return;
         }
+        if let Some(pong) = self.pong.take() {
+            self.lay_out_control(pong);
+        }
+        if std::mem::take(&mut self.is_ping_due) {
+            self.lay_out_control(frame::ping());
+        }
+        while self.laid_out.len() < SLICES_MAX {
+            let joinable = self.joinable(joining);
+            if joinable > 1 {
+                self.lay_out_joined(joinable);
+                continue;
+            }
+            let bytes = match self.waiting.pop_front() {
+                Some(Item::Envelope(encoded)) => encoded.frame().clone(),
+                Some(Item::Frame(frame)) => frame,
+                None => return,
+            };
+            self.laid_out.push_back(Piece { bytes, ends: Some(1) });
+        }
+    }
+
+    fn lay_out_control(&mut self, frame: Bytes) {
+        self.bytes += frame.len();
+        self.laid_out.push_back(Piece { bytes: frame, ends: Some(0) });
+    }
+
+    /// How many of the next messages may share a frame.
+    fn joinable(&self, Joining(messages_max): Joining) -> usize {
+        let next = self.waiting.iter().take(messages_max);
+        next.take_while(|item| matches!(item, Item::Envelope(_))).count()
+    }
+
+    /// Lays out the next messages as one frame, their envelopes separated by line feeds.
+    fn lay_out_joined(&mut self, messages: usize) {
+        let mut payloads = Vec::with_capacity(messages);
+        for item in self.waiting.drain(..messages) {
+            self.bytes = self.bytes.saturating_sub(item.bytes());
+            if let Item::Envelope(encoded) = item {
+                payloads.push(encoded.payload());
+            }
+        }
+        let length = payloads.iter().map(Bytes::len).sum::<usize>() + messages - 1;
+        let header = frame::header(Kind::Text, Coding::Plain, length);
+        let header = Bytes::copy_from_slice(header.as_ref());
+        self.bytes += header.len() + length;
+        self.laid_out.push_back(Piece { bytes: header, ends: None });
+        for (at, payload) in payloads.into_iter().enumerate() {
+            if at > 0 {
+                self.laid_out.push_back(Piece { bytes: LINE_FEED, ends: None });
+            }
+            let ends = (at + 1 == messages).then_some(messages);
+            self.laid_out.push_back(Piece { bytes: payload, ends });
+        }
+    }
+
+    /// Takes so many bytes off the front; returns how many messages that ended.
+    fn written(&mut self, mut bytes: usize) -> usize {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        let mut ended = 0;
+        while let Some(first) = self.laid_out.front_mut() {
+            if bytes < first.bytes.len() {
+                first.bytes.advance(bytes);
+                self.has_begun |= bytes > 0;
+                break;
+            }
+            bytes -= first.bytes.len();
+            self.has_begun = first.ends.is_none();
+            ended += first.ends.unwrap_or_default();
+            self.laid_out.pop_front();
+        }
+        self.messages = self.messages.saturating_sub(ended);
+        ended
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use proptest::prelude::*;
 
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { messages_max: 4, bytes_max: 10 };
+    const BOUNDS: Bounds = Bounds { messages_max: 4, bytes_max: 40 };
+    const ALONE: Joining = Joining(1);
+    const JOINED: Joining = Joining(100);
 
-    fn take(outbox: &mut Outbox, mut room: usize) -> Vec<u8> {
+    fn envelope(text: &str) -> Item {
+        Item::Envelope(Encoded::text(8, |out| out.extend_from_slice(text.as_bytes())))
+    }
+
+    fn framed(text: &str) -> Vec<u8> {
+        frame::message(true, text.as_bytes()).to_vec()
+    }
+
+    /// What a socket with so much room takes.
+    fn take(outbox: &mut Outbox, joining: Joining, mut room: usize) -> Vec<u8> {
         let mut taken = Vec::new();
-        let result = outbox.flush(|slices| {
-            let all: Vec<u8> = slices.iter().flat_map(|it| it.to_vec()).collect();
-            if room == 0 {
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            let written = all.len().min(room);
-            taken.extend_from_slice(&all[..written]);
-            room -= written;
-            Ok(written)
-        });
-        if let Err(error) = result {
-            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
-        }
+        outbox
+            .flush(joining, |slices| {
+                let all: Vec<u8> = slices.iter().flat_map(|it| it.to_vec()).collect();
+                if room == 0 {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                let written = all.len().min(room);
+                taken.extend_from_slice(&all[..written]);
+                room -= written;
+                Ok(written)
+            })
+            .unwrap();
         taken
     }
 
     #[test]
-    fn frames_go_out_in_order_over_partial_writes() {
+    fn messages_go_out_in_order_over_partial_writes() {
         let mut outbox = Outbox::default();
-        outbox.push("abc".into(), BOUNDS).unwrap();
-        outbox.push("defg".into(), BOUNDS).unwrap();
+        outbox.push(envelope("abc"), BOUNDS).unwrap();
+        outbox.push(envelope("defg"), BOUNDS).unwrap();
 
-        assert_eq!(take(&mut outbox, 4), b"abcd");
-        assert_eq!(outbox.bytes(), 3);
-        assert_eq!(take(&mut outbox, 9), b"efg");
+        let mut out = take(&mut outbox, ALONE, 4);
+        assert_eq!(outbox.bytes(), 7);
+        out.extend(take(&mut outbox, ALONE, 99));
+
+        assert_eq!(out, [framed("abc"), framed("defg")].concat());
         assert!(outbox.is_empty());
     }
 
     #[test]
-    fn a_frame_past_a_bound_overflows() {
+    fn what_waits_shares_a_frame_and_a_compressed_one_stands_alone() {
         let mut outbox = Outbox::default();
-        outbox.push("12345678".into(), BOUNDS).unwrap();
+        for text in ["a", "b", "c"] {
+            outbox.push(envelope(text), BOUNDS).unwrap();
+        }
+        outbox.push(Item::Frame("<deflated>".into()), BOUNDS).unwrap();
 
-        assert_eq!(outbox.push("901".into(), BOUNDS), Err(Overflow));
-        assert_eq!(outbox.bytes(), 8);
+        let out = take(&mut outbox, JOINED, 99);
+
+        assert_eq!(out, [framed("a\nb\nc"), b"<deflated>".to_vec()].concat());
     }
 
     #[test]
-    fn a_frame_that_has_begun_is_finished_before_a_close() {
+    fn a_message_past_a_bound_overflows() {
         let mut outbox = Outbox::default();
-        outbox.push("abc".into(), BOUNDS).unwrap();
-        outbox.push("def".into(), BOUNDS).unwrap();
-        assert_eq!(take(&mut outbox, 1), b"a");
+        outbox.push(envelope(&"x".repeat(36)), BOUNDS).unwrap();
 
-        outbox.forget_waiting();
-        outbox.push_unbounded("X".into());
-
-        assert_eq!(take(&mut outbox, 9), b"bcX");
+        assert_eq!(outbox.push(envelope("1"), BOUNDS), Err(Overflow));
+        assert_eq!((outbox.messages(), outbox.bytes()), (1, 38));
     }
 
     #[test]
-    fn nothing_that_has_not_begun_survives_a_close() {
+    fn a_frame_that_has_begun_is_finished_before_the_last_one() {
+        for (joining, begun) in [(ALONE, framed("abc")), (JOINED, framed("abc\ndef"))] {
+            let mut outbox = Outbox::default();
+            outbox.push(envelope("abc"), BOUNDS).unwrap();
+            outbox.push(envelope("def"), BOUNDS).unwrap();
+            let mut out = take(&mut outbox, joining, 4);
+
+            outbox.push_last("X".into());
+            out.extend(take(&mut outbox, joining, 99));
+
+            assert_eq!(out, [begun, b"X".to_vec()].concat());
+            assert!(outbox.is_empty());
+        }
+    }
+
+    #[test]
+    fn nothing_that_has_not_begun_survives_the_last_frame() {
         let mut outbox = Outbox::default();
-        outbox.push("abc".into(), BOUNDS).unwrap();
+        outbox.push(envelope("abc"), BOUNDS).unwrap();
+        outbox.push_pong("P".into());
 
-        outbox.forget_waiting();
+        outbox.push_last("X".into());
 
-        assert!(outbox.is_empty());
+        assert_eq!(take(&mut outbox, ALONE, 99), b"X");
+    }
+
+    #[test]
+    fn one_pong_waits_and_goes_before_what_has_not_begun() {
+        let mut outbox = Outbox::default();
+        outbox.push_rest("rest".into(), 1);
+        outbox.push(envelope("abc"), BOUNDS).unwrap();
+        outbox.push_pong("P1".into());
+        outbox.push_pong("P2".into());
+
+        assert_eq!(take(&mut outbox, ALONE, 99), [b"restP2".to_vec(), framed("abc")].concat());
     }
 
     proptest! {
         #[test]
-        fn never_holds_more_than_its_bounds(sizes in prop::collection::vec(0_usize..6, 0..40), room in 0_usize..9) {
+        fn never_holds_more_than_its_bounds_and_loses_nothing(
+            sizes in prop::collection::vec(0_usize..12, 0..60),
+            room in 0_usize..30,
+            joined: bool,
+        ) {
+            let joining = if joined { JOINED } else { ALONE };
             let mut outbox = Outbox::default();
-            for size in sizes {
-                let _ = outbox.push(vec![0; size].into(), BOUNDS);
-                prop_assert!(outbox.bytes() <= 10 && outbox.messages() <= 4);
-                take(&mut outbox, room);
-                let waiting = outbox.queue.as_ref().map_or(0, |it| it.frames.iter().map(Bytes::len).sum());
-                prop_assert_eq!(outbox.bytes(), waiting);
+            let (mut pushed, mut out) = (String::new(), Vec::new());
+            for (at, size) in sizes.into_iter().enumerate() {
+                let text = format!("{at}{}", "x".repeat(size));
+                if outbox.push(envelope(&text), BOUNDS).is_ok() {
+                    pushed.push_str(&text);
+                }
+                prop_assert!(outbox.bytes() <= 40 + 3 && outbox.messages() <= 4);
+                out.extend(take(&mut outbox, joining, room));
             }
+            out.extend(take(&mut outbox, joining, usize::MAX));
+            prop_assert!(outbox.is_empty());
+
+            let mut texts = String::new();
+            let mut rest = out.as_slice();
+            while let [0x81, length, after @ ..] = rest {
+                let (text, more) = after.split_at(usize::from(*length));
+                texts.push_str(&String::from_utf8(text.to_vec()).unwrap().replace('\n', ""));
+                rest = more;
+            }
+            prop_assert_eq!(texts, pushed);
         }
     }
 }

@@ -36,6 +36,8 @@ pub struct Moved {
 struct Entry {
     topic: Topic,
     subscribers: Vec<Subscriber>,
+    /// Whether the topic's home is known to send what is published.
+    is_attached: bool,
 }
 
 /// Every topic that somebody on this worker listens to.
@@ -61,9 +63,17 @@ impl Subscribers {
         self.topics.get(id).map_or(&[], |entry| &entry.subscribers)
     }
 
-    /// How many topics have a subscriber here.
-    pub fn topics(&self) -> usize {
-        self.topics.len()
+    /// Whether what is published reaches this worker already, so that one more subscriber need not
+    /// ask for it.
+    pub fn is_attached(&self, id: TopicId) -> bool {
+        self.topics.get(id).is_some_and(|entry| entry.is_attached)
+    }
+
+    /// The topic's home has answered.
+    pub fn set_attached(&mut self, id: TopicId) {
+        if let Some(entry) = self.topics.get_mut(id) {
+            entry.is_attached = true;
+        }
     }
 
     /// Each topic and how many listen.
@@ -71,21 +81,21 @@ impl Subscribers {
         self.topics.iter().map(|(_, entry)| (&entry.topic, entry.subscribers.len()))
     }
 
-    /// Adds a subscriber; returns the topic's place, the subscriber's place in it, and whether it
-    /// is the first.
+    /// Adds a subscriber; returns the topic's place and the subscriber's place in it.
     #[expect(clippy::cast_possible_truncation, reason = "connections of a process fit in 32 bits")]
-    pub fn add(&mut self, topic: &Topic, subscriber: Subscriber) -> (TopicId, u32, bool) {
+    pub fn add(&mut self, topic: &Topic, subscriber: Subscriber) -> (TopicId, u32) {
         let id = if let Some(id) = self.ids.get(topic) {
             *id
         } else {
-            let id = self.topics.insert(Entry { topic: topic.clone(), subscribers: Vec::new() });
+            let entry = Entry { topic: topic.clone(), subscribers: Vec::new(), is_attached: false };
+            let id = self.topics.insert(entry);
             self.ids.insert(topic.clone(), id);
             id
         };
-        let Some(entry) = self.topics.get_mut(id) else { return (id, 0, false) };
+        let Some(entry) = self.topics.get_mut(id) else { return (id, 0) };
         let place = entry.subscribers.len() as u32;
         entry.subscribers.push(subscriber);
-        (id, place, place == 0)
+        (id, place)
     }
 
     /// Removes the subscriber at `place`; returns who took the place, and the topic if that was
@@ -115,6 +125,65 @@ impl Subscribers {
             self.topics.get_mut(id).and_then(|entry| entry.subscribers.get_mut(place as usize))
         {
             it.index = index;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::protocol::channel::ChannelName;
+
+    fn topic(number: usize) -> Topic {
+        Topic::channel(ChannelName::parse(&format!("t{number}")).unwrap())
+    }
+
+    /// Connections as a worker keeps them: each knows its place in every topic it listens to.
+    #[derive(Default)]
+    struct Model {
+        subscribers: Subscribers,
+        places: BTreeMap<(usize, ConnectionSlot), (TopicId, u32)>,
+    }
+
+    impl Model {
+        fn toggle(&mut self, number: usize, slot: ConnectionSlot) {
+            if let Some((id, place)) = self.places.remove(&(number, slot)) {
+                let (moved, gone) = self.subscribers.remove(id, place);
+                if let Some(Moved { subscriber, place }) = moved {
+                    self.places.insert((number, subscriber.slot), (id, place));
+                }
+                let is_last = !self.places.keys().any(|(topic, _)| *topic == number);
+                assert_eq!(gone, is_last.then(|| topic(number)));
+            } else {
+                let at = self.subscribers.add(&topic(number), Subscriber { slot, index: 0 });
+                self.places.insert((number, slot), at);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_topic_has_exactly_its_subscribers(
+            steps in prop::collection::vec((0_usize..4, 0_usize..6), 0..200),
+        ) {
+            let mut model = Model::default();
+            for (number, slot) in steps {
+                model.toggle(number, slot);
+                for number in 0..4 {
+                    let expected: BTreeSet<_> =
+                        model.places.keys().filter(|(topic, _)| *topic == number).map(|it| it.1).collect();
+                    let found = model.subscribers.find(&topic(number));
+                    let listed: Vec<_> = found.map_or(Vec::new(), |id| {
+                        model.subscribers.of(id).iter().map(|it| it.slot).collect()
+                    });
+                    prop_assert_eq!(listed.len(), expected.len());
+                    prop_assert_eq!(listed.into_iter().collect::<BTreeSet<_>>(), expected);
+                }
+            }
         }
     }
 }

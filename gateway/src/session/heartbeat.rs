@@ -47,6 +47,12 @@ impl Heartbeat {
         }
     }
 
+    /// The token ends in so many seconds. One that had ended when it was shown, within the leeway for
+    /// clocks that differ, gets a second.
+    pub fn expire_in(&mut self, now_ms: u64, seconds: u64) {
+        self.expires_ms = now_ms.saturating_add(seconds.max(1).saturating_mul(1_000));
+    }
+
     /// What is due now.
     pub fn due(&mut self, now_ms: u64, spec: &RealtimeGatewaySpec) -> Due {
         let pong_wait = spec.pong_wait.as_millis();

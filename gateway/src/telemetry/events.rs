@@ -25,7 +25,11 @@ const fn event(name: &'static str, level: &'static str, meaning: &'static str) -
 
 /// Every event, in the order in which a gateway lives.
 pub const EVENTS: &[Event] = &[
-    event("starting", "info", "The process starts: `version`, `gateway`, `namespace`, `workers`."),
+    event(
+        "starting",
+        "info",
+        "The process starts: `version`, `gateway`, `namespace`; the internal port is open at `internal`.",
+    ),
     event(
         "listening",
         "info",
@@ -104,7 +108,7 @@ pub const EVENTS: &[Event] = &[
     event(
         "handshake_failed",
         "debug",
-        "A connection ended before it was a request: `peer`, `error`.",
+        "A connection ended before it was one: `peer`, `error` (tls, timeout or a refusal's code).",
     ),
     event("token_refused", "debug", "A token was refused: `peer`, `error`. Never the token."),
     event(
@@ -133,6 +137,7 @@ pub const EVENTS: &[Event] = &[
         "info",
         "Not ready, upgrades are refused; `connections` are closed over `period_ms`.",
     ),
+    event("drain_cut_short", "info", "Ctrl-C while draining: what is left is closed now."),
     event("drain_done", "info", "No connection is left, or the deadline has come."),
     event("worker_dead", "error", "A worker has stopped; the process ends with 70."),
     event("failed", "error", "A task that must not end has ended; the process ends with 70."),

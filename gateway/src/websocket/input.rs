@@ -19,7 +19,8 @@ impl<'b> Input<'b> {
         self.rest.is_empty()
     }
 
-    pub(super) fn as_slice(&self) -> &[u8] {
+    /// What has not been used.
+    pub fn as_slice(&self) -> &[u8] {
         self.rest
     }
 

@@ -8,19 +8,21 @@ use std::{
 };
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
-use super::transport::Transport;
+use super::{key::ConnectionKey, message::Ending, transport::Transport};
 use crate::{
     admission::load::Place,
     auth::identity::Identity,
-    broker::publication::{ConnectionKey, Publication},
+    broker::{ClientPosition, Position, Publication},
     hub::{
-        outbox::{Bounds, Outbox},
+        outbox::{Bounds, Item, Joining, Outbox},
         subscribers::TopicId,
     },
-    protocol::{close::CloseReason, position::Position},
+    protocol::{Dialect, close::CloseReason, encoded::Encoded},
     session::{heartbeat::Heartbeat, pace::Pace},
-    websocket::{assembler::Assembler, frame, handshake::Dialect},
+    telemetry::trace::Span,
+    websocket::{assembler::Assembler, frame},
 };
 
 /// The last two seconds of a connection: its close frame is read by the peer, or never.
@@ -37,35 +39,48 @@ pub struct Connection {
     /// The client's window, where messages may be compressed.
     pub window_bits: Option<u8>,
     pub identity: Identity,
-    pub is_authenticated: bool,
+    pub stage: Stage,
     pub heartbeat: Heartbeat,
     pub pace: Pace,
     pub subscriptions: Vec<Subscription>,
-    /// Answers that are to come before `welcome` is sent; nothing is read until then.
-    pub opening: Option<usize>,
     pub closing: Option<Closing>,
     /// Reads nothing before this time: the client sent more bytes than it may.
     pub paused_until_ms: u64,
-    /// When the first byte that waits began to wait.
+    /// Since when the write that is under way has been.
     pub blocked_since_ms: Option<u64>,
     /// What waits may wait until then, for more to come.
     pub delayed_until_ms: Option<u64>,
-    /// When the wheel looks here.
+    /// When the wheel looks here; 0: it does not.
     pub armed_ms: u64,
     pub waker: Option<Waker>,
     pub opened_ms: u64,
-    /// Echoes every message: the route of the conformance suite.
-    pub is_echo: bool,
+    /// What came and was not read: behind the request, or more than the client's turn.
+    pub unread: Option<Bytes>,
     /// Given back when the connection is dropped.
-    pub places: Vec<Place>,
+    pub places: SmallVec<[Place; 2]>,
+    pub span: Option<Box<Span>>,
+}
+
+/// How far a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Waits for a token in a first message.
+    Unauthenticated,
+    /// Waits for so many topics' homes before it says `welcome`; nothing is read until then.
+    Opening(usize),
+    /// Does what the client asks for.
+    Open,
+    /// Echoes every message: the route of the conformance suite.
+    Echo,
 }
 
 /// A connection that ends.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Closing {
     pub reason: CloseReason,
+    /// When what is not finished is cut off; 0: now.
     pub until_ms: u64,
-    /// The sending direction has ended.
+    /// Whether the sending direction has ended.
     pub is_finished: bool,
 }
 
@@ -74,9 +89,11 @@ pub struct Closing {
 pub struct Subscription {
     pub topic: TopicId,
     pub place: u32,
-    /// The last offset that went out.
-    pub after: u64,
+    /// The last publication that went out, or where it began, in a channel with history.
+    pub at: Option<Position>,
     pub state: State,
+    /// The server API subscribed it: neither rule nor token is asked.
+    pub is_granted: bool,
 }
 
 /// How far a subscription is.
@@ -88,25 +105,27 @@ pub enum State {
     Held(Box<Held>),
 }
 
-/// The `id` of a request, where the client gave one.
-#[derive(Debug)]
-pub struct ReplyTo(pub Option<Box<str>>);
-
 /// What is published meanwhile, and what is replayed first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Held {
-    /// Who wants to be told; nobody does where the gateway subscribed by itself.
-    pub reply: Option<ReplyTo>,
-    /// Whether the home has answered.
+    /// Tells the home's answer to this subscription from one to an earlier one.
+    pub ticket: u32,
+    /// Who wants to be told, by the `id` of the request.
+    pub replies: SmallVec<[Option<Box<str>>; 1]>,
+    /// Where the client stood, to be asked again if the question was lost.
+    pub recover: Option<ClientPosition>,
     pub is_attached: bool,
     pub replay: VecDeque<Arc<Publication>>,
     pub waiting: VecDeque<Arc<Publication>>,
-    /// Publications up to here were too many to hold.
-    pub lost: Option<Position>,
-    pub has_lost: bool,
+    pub waiting_bytes: usize,
+    pub loss: Option<Loss>,
 }
 
-/// What became of a frame.
+/// Publications were too many to hold; the last of them, in a channel with history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss(pub Option<Position>);
+
+/// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
     /// Written, or of no use any more.
@@ -119,91 +138,147 @@ pub enum Sent {
     Lost,
 }
 
+impl Subscription {
+    /// Whether a publication is one that this subscription has not had.
+    pub fn is_news(&self, publication: &Publication) -> bool {
+        match (self.at, publication.position) {
+            (Some(had), Some(new)) => new.epoch != had.epoch || new.offset > had.offset,
+            _ => true,
+        }
+    }
+}
+
 impl Connection {
-    /// Writes a frame, or lets what the socket does not take wait.
-    pub fn send(&mut self, frame: &Bytes, bounds: Option<Bounds>) -> Sent {
+    /// Writes an envelope, or lets what the socket does not take wait.
+    pub fn send(&mut self, encoded: &Encoded, bounds: Bounds) -> Sent {
         if self.closing.is_some() {
             return Sent::Done;
         }
-        self.put(frame, bounds)
-    }
-
-    fn put(&mut self, frame: &Bytes, bounds: Option<Bounds>) -> Sent {
-        if self.outbox.is_empty() && !self.transport.wants_write() {
-            return match self.transport.write(&[IoSlice::new(frame)]) {
-                Ok(written) if written == frame.len() && !self.transport.wants_write() => {
-                    Sent::Done
-                }
-                Ok(written) => {
-                    self.outbox.push_rest(frame.slice(written.min(frame.len())..));
-                    Sent::Queued
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.queue(frame, bounds)
-                }
-                Err(_) => Sent::Lost,
-            };
+        if self.has_unsent() || self.delayed_until_ms.is_some() {
+            return self.queue(Item::Envelope(encoded.clone()), bounds);
         }
-        self.queue(frame, bounds)
+        match self.try_write(encoded.frame(), 1) {
+            Some(sent) => sent,
+            None => self.queue(Item::Envelope(encoded.clone()), bounds),
+        }
     }
 
-    fn queue(&mut self, frame: &Bytes, bounds: Option<Bounds>) -> Sent {
+    /// Writes a frame of its own; without bounds for what the caller bounds itself.
+    pub fn send_frame(&mut self, frame: &Bytes, bounds: Option<Bounds>) -> Sent {
+        if self.closing.is_some() {
+            return Sent::Done;
+        }
+        if !self.has_unsent()
+            && self.delayed_until_ms.is_none()
+            && let Some(sent) = self.try_write(frame, 1)
+        {
+            return sent;
+        }
         match bounds {
-            None => self.outbox.push_unbounded(frame.clone()),
-            Some(bounds) => {
-                if self.outbox.push(frame.clone(), bounds).is_err() {
-                    return Sent::Overflow;
-                }
+            Some(bounds) => self.queue(Item::Frame(frame.clone()), bounds),
+            None => {
+                self.outbox.push_unbounded(Item::Frame(frame.clone()));
+                Sent::Queued
             }
         }
+    }
+
+    /// Writes several messages that are one piece of memory; `None` where the socket takes nothing
+    /// now, and each has to wait for itself.
+    pub fn send_run(&mut self, frames: &Bytes, messages: usize) -> Option<Sent> {
+        if self.closing.is_some() {
+            return Some(Sent::Done);
+        }
+        if self.has_unsent() || self.delayed_until_ms.is_some() {
+            return None;
+        }
+        self.try_write(frames, messages)
+    }
+
+    /// Lets a message wait.
+    pub fn queue(&mut self, item: Item, bounds: Bounds) -> Sent {
+        if self.closing.is_some() {
+            return Sent::Done;
+        }
+        match self.outbox.push(item, bounds) {
+            Ok(()) => Sent::Queued,
+            Err(_) => Sent::Overflow,
+        }
+    }
+
+    /// Answers a ping; if something waits, only the last one is answered.
+    pub fn send_pong(&mut self, payload: &[u8]) -> Sent {
+        let pong = frame::pong(payload);
+        if self.closing.is_some() {
+            return Sent::Done;
+        }
+        if !self.has_unsent()
+            && let Some(sent) = self.try_write(&pong, 0)
+        {
+            return sent;
+        }
+        self.outbox.push_pong(pong);
         Sent::Queued
     }
 
-    /// Lets a frame wait for more to come.
-    pub fn delay(&mut self, frame: &Bytes, bounds: Bounds) -> Sent {
+    /// Asks for a sign of life.
+    pub fn send_ping(&mut self) -> Sent {
         if self.closing.is_some() {
             return Sent::Done;
         }
-        self.queue(frame, Some(bounds))
+        if !self.has_unsent()
+            && let Some(sent) = self.try_write(&frame::ping(), 0)
+        {
+            return sent;
+        }
+        self.outbox.push_ping();
+        Sent::Queued
+    }
+
+    /// Writes to a socket for which nothing waits; `None` where it takes nothing.
+    fn try_write(&mut self, frame: &Bytes, messages: usize) -> Option<Sent> {
+        match self.transport.write(&[IoSlice::new(frame)]) {
+            Ok(written) if written == frame.len() => {
+                Some(if self.transport.wants_write() { Sent::Queued } else { Sent::Done })
+            }
+            Ok(written) => {
+                self.outbox.push_rest(frame.slice(written.min(frame.len())..), messages);
+                Some(Sent::Queued)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(_) => Some(Sent::Lost),
+        }
     }
 
     /// Writes what waits; whether all is written.
-    pub fn flush(&mut self) -> io::Result<bool> {
+    pub fn flush(&mut self, joining: Joining, now_ms: u64) -> io::Result<bool> {
         let transport = &mut self.transport;
-        let result =
-            transport.flush().and_then(|()| self.outbox.flush(|slices| transport.write(slices)));
-        match result {
-            Ok(()) => {
-                let is_done = !self.transport.wants_write();
-                if is_done {
-                    self.blocked_since_ms = None;
-                }
-                Ok(is_done)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(error),
+        match transport.flush() {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            _ => {}
         }
+        let flushed = self.outbox.flush(joining, |slices| transport.write(slices))?;
+        let is_done = self.outbox.is_empty() && !self.transport.wants_write();
+        if is_done {
+            self.blocked_since_ms = None;
+        } else if flushed.messages > 0 || self.blocked_since_ms.is_none() {
+            // Another write is under way now.
+            self.blocked_since_ms = Some(now_ms);
+        }
+        Ok(is_done)
     }
 
     /// Whether something waits to be written now.
     pub fn has_unsent(&self) -> bool {
-        self.transport.wants_write() || !self.outbox.is_empty() && self.delayed_until_ms.is_none()
+        self.transport.wants_write()
+            || !self.outbox.is_empty() && self.delayed_until_ms.is_none()
     }
 
     /// Begins the end: what waits is forgotten, the close frame goes out behind what has begun.
-    pub fn close(&mut self, now_ms: u64, reason: CloseReason, frame: &Bytes) -> Sent {
-        if self.closing.is_some() {
-            return Sent::Done;
-        }
-        self.outbox.forget_waiting();
+    pub fn close(&mut self, now_ms: u64, reason: CloseReason, frame: Bytes) {
         self.delayed_until_ms = None;
         self.closing = Some(Closing { reason, until_ms: now_ms + CLOSE_MS, is_finished: false });
-        self.put(frame, None)
-    }
-
-    /// The close frame for a reason.
-    pub fn close_frame(reason: CloseReason) -> Bytes {
-        frame::close(reason.code(), reason.words())
+        self.outbox.push_last(frame);
     }
 
     /// The index of a subscription.
@@ -211,23 +286,31 @@ impl Connection {
         self.subscriptions.iter().position(|it| it.topic == topic)
     }
 
-    /// The frame of a publication for this client.
-    pub fn frame_of<'a>(
-        &self,
-        publication: &'a Publication,
-        deflate: impl FnOnce(&[u8]) -> Option<Bytes>,
-    ) -> &'a Bytes {
-        let dialected = match self.dialect {
-            Dialect::V1 => publication.v1(),
-            Dialect::Plain => publication.plain(),
-        };
-        let encoded = &dialected.encoded;
-        // A message no longer than the client's window has no distance in it that is longer.
-        let fits = |bits: u8| bits >= 15 || encoded.payload().len() <= 1 << bits;
-        if self.window_bits.is_some_and(fits) {
-            let deflated = dialected.deflated.get_or_init(|| deflate(encoded.payload()));
-            return deflated.as_ref().unwrap_or(encoded.frame());
-        }
-        encoded.frame()
+    /// Whether the client has shown who it is, or need not.
+    pub fn is_authenticated(&self) -> bool {
+        self.stage != Stage::Unauthenticated
+    }
+
+    /// Whether what it sends is read now.
+    pub fn reads(&self, now_ms: u64) -> bool {
+        self.paused_until_ms <= now_ms && !matches!(self.stage, Stage::Opening(_))
+    }
+
+    /// Whether it is the conformance suite's.
+    pub fn is_echo(&self) -> bool {
+        self.stage == Stage::Echo
+    }
+}
+
+impl Ending {
+    /// The end that has the reason's own words.
+    pub const fn of(reason: CloseReason) -> Self {
+        Self { reason, words: None }
+    }
+
+    /// The close frame.
+    pub fn frame(&self) -> Bytes {
+        let words = self.words.as_deref().unwrap_or_else(|| self.reason.words());
+        frame::close(self.reason.code(), words)
     }
 }

@@ -1,43 +1,140 @@
-//! What workers and the server API say to a worker.
+//! What workers and the rest of the process say to a worker.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
 
+use super::{key::ConnectionKey, settings::Settings};
 use crate::{
-    auth::revocations::Revocations,
+    auth::revocations::Revoked,
     broker::{
-        memory::{Attached, Page, Publish},
-        presence::{Member, Notice},
-        publication::{ConnectionKey, Publication},
+        Announcement, Attached, ClientPosition, HistoryError, HistoryPage, Member, Members,
+        Position, PresenceMode, Publication, Publish, Reset,
     },
-    config::settings::Settings,
-    protocol::{
-        close::CloseReason,
-        error::ErrorCode,
-        position::{ClientPosition, Position},
-        topic::Topic,
-    },
+    protocol::{close::CloseReason, encoded::Encoded, topic::Topic},
 };
 
-/// Who waits for what became of a publication.
+/// Something for a worker to do.
 #[derive(Debug)]
-pub enum Publisher {
-    /// Nobody.
-    Nobody,
-    /// A client; its `id`.
-    Client(ConnectionKey, Box<str>),
-    /// The server API.
-    Api(oneshot::Sender<Option<Position>>),
+pub enum Message {
+    /// To a home: order, keep and hand on.
+    Publish(Publish, Asker<Option<Position>>),
+    /// To a home: this worker wants what is published, for a connection that may want to recover.
+    Attach(Attach),
+    /// To a home: a connection is in a channel.
+    Join(Topic, Member, PresenceMode),
+    /// To a home: a connection is no longer in a channel.
+    Leave(Topic, Arc<str>),
+    /// To a home: nobody on a worker listens any more.
+    Detach(Topic, usize),
+    /// To a home: what is kept?
+    History(HistoryQuestion, Asker<Result<HistoryPage, HistoryError>>),
+    /// To a home: who is here?
+    Presence(Topic, Asker<Members>),
+    /// From a home: for everybody who listens.
+    Deliver(Arc<Publication>),
+    /// From a home: the answer to [`Message::Attach`].
+    Attached(Answer, Attached),
+    /// From a home: about presence.
+    Announce(Announcement),
+    /// From a home: history was switched on or off.
+    Reset(Reset),
+    /// From a home: an envelope for one connection.
+    Reply(ConnectionKey, Encoded),
+    /// From a home: what a connection asked for, not yet in words: who does not read what was asked
+    /// for before must not make us write more.
+    Answer(ConnectionKey, Option<Box<str>>, Topic, Answered),
+    /// From everywhere else.
+    Command(Command),
+}
+
+/// A worker's wish for what is published to a topic.
+#[derive(Debug)]
+pub struct Attach {
+    /// Which topic.
+    pub topic: Topic,
+    /// For whom; the answer names it again.
+    pub answer: Answer,
+    /// Where the client stood when it was last here.
+    pub recover: Option<ClientPosition>,
+    /// Who joins, where the channel has presence.
+    pub member: Option<(Member, PresenceMode)>,
+}
+
+/// To which of a connection's subscriptions an answer belongs.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The topic.
+    pub topic: Topic,
+    /// The connection.
+    pub connection: ConnectionKey,
+    /// Tells this subscription from an earlier one to the same topic.
+    pub ticket: u32,
+}
+
+/// What a client asked a home for.
+#[derive(Debug)]
+pub enum Answered {
+    /// A part of a history.
+    History(Result<HistoryPage, HistoryError>),
+    /// Who is in a channel.
+    Presence(Members),
+}
+
+/// What part of a topic's history is wanted.
+#[derive(Debug)]
+pub struct HistoryQuestion {
+    /// Which topic.
+    pub topic: Topic,
+    /// Only what came after this.
+    pub since: Option<ClientPosition>,
+    /// How many at most.
+    pub limit: usize,
 }
 
 /// Who asked a topic's home.
 #[derive(Debug)]
 pub enum Asker<T> {
-    /// A client; its `id`.
+    /// Nobody waits for the answer.
+    Nobody,
+    /// A client, with the `id` of its request.
     Client(ConnectionKey, Option<Box<str>>),
     /// The server API.
     Api(oneshot::Sender<T>),
+}
+
+/// What the rest of the process asks of each worker.
+#[derive(Debug)]
+pub enum Command {
+    /// The configuration changed.
+    Configure(Arc<Settings>),
+    /// Close what is here, spread over this time.
+    Drain(Duration),
+    /// Close everything now, and end.
+    Stop,
+    /// Close some connections; how many.
+    Disconnect(Target, Ending, oneshot::Sender<usize>),
+    /// Send an envelope's data to one connection; whether it is here.
+    Send(ConnectionKey, bytes::Bytes, oneshot::Sender<bool>),
+    /// Subscribe a user's connections, or end their subscriptions; how many.
+    Subscribe(Arc<str>, Topic, IsOn, oneshot::Sender<usize>),
+    /// Close whom a revocation is about; how many.
+    Revoke(Revoked, oneshot::Sender<usize>),
+    /// The pod is full: the longest idle goes.
+    MakeRoom,
+    /// List connections.
+    Connections(oneshot::Sender<Vec<ConnectionView>>),
+    /// List channels.
+    Channels(oneshot::Sender<Vec<ChannelView>>),
+}
+
+/// Whether something begins or ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IsOn {
+    /// It begins.
+    On,
+    /// It ends.
+    Off,
 }
 
 /// Which connections are meant.
@@ -49,80 +146,35 @@ pub enum Target {
     User(Arc<str>),
 }
 
-/// Members, and how many there are.
-pub type Members = (Vec<Member>, usize);
+/// How the server API ends a connection.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// The reason, which has the code.
+    pub reason: CloseReason,
+    /// What the close frame says, where that is not the reason's own words.
+    pub words: Option<Arc<str>>,
+}
 
 /// A connection as the server API shows it.
 #[derive(Clone, Debug)]
-pub struct ConnectionInfo {
+pub struct ConnectionView {
     /// Its name.
-    pub key: ConnectionKey,
+    pub name: Arc<str>,
     /// Its user.
     pub user: Option<Arc<str>>,
-    /// Its subscriptions.
+    /// Its subscriptions, but for `@all` and `@user`.
     pub subscriptions: usize,
-    /// How long it lives, in milliseconds.
-    pub age_ms: u64,
+    /// How long it lives.
+    pub age: Duration,
 }
 
-/// Something for a worker to do.
-#[derive(Debug)]
-pub enum Message {
-    /// To a home: order, keep and hand on.
-    Publish { publish: Publish, except: Option<ConnectionKey>, publisher: Publisher },
-    /// To a home: a worker begins to listen, for a connection.
-    Attach {
-        topic: Topic,
-        connection: ConnectionKey,
-        recover: Option<ClientPosition>,
-        member: Option<Member>,
-    },
-    /// To a home: nobody on a worker listens any more.
-    Detach { topic: Topic, worker: usize },
-    /// To a home: a connection is no longer in a channel.
-    Leave { topic: Topic, connection: ConnectionKey },
-    /// To a home: what is kept?
-    History {
-        topic: Topic,
-        since: Option<ClientPosition>,
-        limit: usize,
-        asker: Asker<Option<Result<Page, ErrorCode>>>,
-    },
-    /// To a home: who is here?
-    Presence { topic: Topic, asker: Asker<Members> },
-    /// From a home: for everybody who listens.
-    Deliver { publication: Arc<Publication>, except: Option<ConnectionKey> },
-    /// From a home: about presence.
-    Notice(Notice),
-    /// From a home: an answer to `Attach`.
-    Attached {
-        topic: Topic,
-        connection: ConnectionKey,
-        recover: Option<ClientPosition>,
-        attached: Attached,
-    },
-    /// From a home: history began anew or ended.
-    Gap { topic: Topic, position: Option<Position> },
-    /// From a home: an envelope for one connection.
-    Answer { connection: ConnectionKey, frame: bytes::Bytes },
-    /// The configuration changed.
-    Configure(Arc<Settings>),
-    /// Close what is here, spread over so many milliseconds.
-    Drain { period_ms: u64 },
-    /// Close everything now.
-    Stop,
-    /// Close some connections; how many.
-    Disconnect { target: Target, reason: CloseReason, done: oneshot::Sender<usize> },
-    /// Send something to one connection; whether it is here.
-    Send { connection: ConnectionKey, data: bytes::Bytes, done: oneshot::Sender<bool> },
-    /// Subscribe or unsubscribe a user's connections; how many.
-    Subscribe { user: Arc<str>, topic: Topic, is_on: bool, done: oneshot::Sender<usize> },
-    /// Somebody is no longer welcome.
-    Revoke { all: Arc<Revocations>, done: oneshot::Sender<usize> },
-    /// The pod is full: the longest idle goes, if too many are idle.
-    MakeRoom,
-    /// List connections.
-    Connections(oneshot::Sender<Vec<ConnectionInfo>>),
-    /// List topics and their subscribers.
-    Channels(oneshot::Sender<Vec<(Topic, usize)>>),
+/// What one worker knows of a channel.
+#[derive(Clone, Debug)]
+pub struct ChannelView {
+    /// Which one.
+    pub topic: Topic,
+    /// Connections of this worker that are subscribed.
+    pub subscribers: usize,
+    /// The newest publication, where this worker is the home and the channel has history.
+    pub position: Option<Position>,
 }

@@ -1,211 +1,185 @@
-//! All workers, as the server API and the process see them.
+//! All workers, as the rest of the process sees them.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use parking_lot::RwLock;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot},
     time::Instant,
 };
 
 use super::{
-    accept,
-    message::{Asker, ConnectionInfo, Members, Message, Publisher, Target},
+    key::Names,
+    listen,
+    message::{
+        Asker, ChannelView, Command, ConnectionView, Ending, HistoryQuestion, IsOn, Message, Target,
+    },
+    run,
+    settings::Settings,
+    shared::{Shared, Side},
 };
 use crate::{
     admission::load::Load,
-    auth::revocations::{Full, Revocations, Revoked},
+    auth::revocations::{Full, Revoked},
     broker::{
-        Broker,
-        memory::{Key, Page, Publish, WORKERS_MAX},
-        publication::ConnectionKey,
+        ClientPosition, HistoryBytes, HistoryError, HistoryPage, Homes, Members, Position, Publish,
+        WorkerSet,
     },
-    config::settings::Settings,
-    protocol::{
-        close::CloseReason,
-        error::ErrorCode,
-        position::{ClientPosition, Position},
-        topic::Topic,
-    },
-    telemetry::metrics::Metrics,
+    protocol::topic::Topic,
+    telemetry::{metrics::Metrics, trace::Traces},
 };
 
 /// Messages that may wait for a worker. They are links of a list, not reserved memory.
 const MAILBOX: usize = 1 << 18;
 
-/// What all workers may look at. Nothing here is touched for a message but the mailboxes.
-#[derive(Debug)]
-pub struct Shared {
-    began: Instant,
-    broker: Broker,
-    mailboxes: Vec<mpsc::Sender<Message>>,
-    lost: Vec<AtomicBool>,
-    beats: Vec<AtomicU64>,
-    pub history_bytes: Arc<AtomicUsize>,
-    pub load: Arc<Load>,
-    pub metrics: Metrics,
-    pub revocations: ArcSwap<Revocations>,
-    pub settings: ArcSwap<Settings>,
-    /// Upgrades are refused: the pod goes away.
-    pub is_draining: AtomicBool,
-    /// Every path of the public port that echoes, for the conformance suite.
-    pub echo: Option<String>,
-}
+/// What a drain may take beyond its period: the last close handshake.
+const DRAIN_MORE: Duration = Duration::from_secs(3);
 
-impl Shared {
-    /// Milliseconds since the process began, never 0.
-    pub fn now_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX) + 1
-    }
-
-    /// Says something to a worker. A mailbox that is full is a loss, and the worker tells its
-    /// clients so.
-    pub fn send(&self, worker: usize, message: Message) -> bool {
-        let is_sent = self.mailboxes.get(worker).is_some_and(|it| it.try_send(message).is_ok());
-        if !is_sent && let Some(lost) = self.lost.get(worker) {
-            lost.store(true, Ordering::Relaxed);
-        }
-        is_sent
-    }
-
-    /// Says something to the worker that is a topic's home.
-    pub fn to_home(&self, topic: &Topic, message: Message) -> bool {
-        self.send(self.broker.home_of(topic), message)
-    }
-
-    /// Whether messages to a worker were lost since it was asked last.
-    pub fn take_lost(&self, worker: usize) -> bool {
-        self.lost.get(worker).is_some_and(|it| it.swap(false, Ordering::Relaxed))
-    }
-
-    /// How many workers there are.
-    pub fn workers(&self) -> usize {
-        self.mailboxes.len()
-    }
-
-    /// Whether a worker's thread has ended.
-    pub fn has_dead_worker(&self) -> bool {
-        self.mailboxes.iter().any(mpsc::Sender::is_closed)
-    }
-
-    /// A worker is alive.
-    pub fn beat(&self, worker: usize, now_ms: u64) {
-        if let Some(beat) = self.beats.get(worker) {
-            beat.store(now_ms, Ordering::Relaxed);
-        }
-    }
-}
+/// How often a drain looks whether everybody is gone.
+const DRAIN_LOOK: Duration = Duration::from_millis(50);
 
 /// The handle of all workers.
 #[derive(Clone, Debug)]
 pub struct Pool {
+    /// What all workers may look at.
     pub shared: Arc<Shared>,
 }
 
-/// Why the server API gets no answer.
+/// What a pool begins with.
+#[derive(Debug)]
+pub struct Start {
+    /// The public address; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// The configuration.
+    pub settings: Arc<Settings>,
+    /// What counts.
+    pub metrics: Arc<Metrics>,
+    /// What makes spans.
+    pub traces: Traces,
+    /// The path that echoes, for the conformance suite.
+    pub echo: Option<String>,
+}
+
+/// A pool that runs.
+#[derive(Debug)]
+pub struct Started {
+    /// Its handle.
+    pub pool: Pool,
+    /// The address it listens on.
+    pub address: SocketAddr,
+    /// Its threads.
+    pub threads: Vec<JoinHandle<()>>,
+}
+
+/// A worker does not answer: it has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a worker does not answer")]
 pub struct Unavailable;
 
-/// What a process may hold.
-pub fn workers() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(WORKERS_MAX)
-}
-
 impl Pool {
-    /// Starts the workers on `listen`; port 0 takes any free one.
-    pub fn start(
-        listen: SocketAddr,
-        settings: Arc<Settings>,
-        echo: Option<String>,
-    ) -> std::io::Result<(Self, SocketAddr, Vec<JoinHandle<()>>)> {
-        let count = workers();
-        let listeners = accept::bind(listen, count)?;
+    /// Starts as many workers as the CPUs that the process may use (affinity, cgroup quota).
+    ///
+    /// # Errors
+    ///
+    /// Where the address cannot be listened on.
+    pub fn start(start: Start) -> std::io::Result<Started> {
+        let Start { listen, settings, metrics, traces, echo } = start;
+        let count = std::thread::available_parallelism()
+            .map_or(1, std::num::NonZero::get)
+            .min(WorkerSet::WORKERS_MAX);
+        let listeners = listen::bind(listen, count)?;
         let address = listeners.first().map_or(Ok(listen), std::net::TcpListener::local_addr)?;
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) =
             (0..count).map(|_| mpsc::channel(MAILBOX)).unzip();
+        let spec = settings.spec();
+        let history_bytes =
+            usize::try_from(spec.broker.history_bytes.bytes()).unwrap_or(usize::MAX);
         let shared = Arc::new(Shared {
             began: Instant::now(),
-            broker: Broker::memory(count),
-            mailboxes,
-            lost: (0..count).map(|_| AtomicBool::new(false)).collect(),
-            beats: (0..count).map(|_| AtomicU64::new(0)).collect(),
-            history_bytes: Arc::default(),
-            load: Load::new(&settings.spec.limits, 1),
-            metrics: Metrics::new(),
-            revocations: ArcSwap::default(),
+            homes: Homes::new(count),
+            names: Names::new(fastrand::u32(..)),
+            history_bytes: HistoryBytes::new(history_bytes, count),
+            load: Load::new(&spec.limits, 1),
+            handshake_over: Notify::new(),
+            metrics,
+            traces,
+            revocations: RwLock::default(),
             settings: ArcSwap::new(settings),
-            is_draining: AtomicBool::new(false),
+            is_draining: false.into(),
             echo,
+            workers: mailboxes.into_iter().map(Side::new).collect(),
         });
         let mut threads = Vec::new();
         for (index, (listener, inbox)) in listeners.into_iter().zip(inboxes).enumerate() {
             let shared = Arc::clone(&shared);
-            let name = format!("worker-{index}");
-            let thread = std::thread::Builder::new().name(name);
-            threads.push(thread.spawn(move || accept::work(index, shared, listener, inbox))?);
+            let thread = std::thread::Builder::new().name(format!("worker-{index}"));
+            threads.push(thread.spawn(move || run::work(index, shared, listener, inbox))?);
         }
-        Ok((Self { shared }, address, threads))
+        Ok(Started { pool: Self { shared }, address, threads })
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.shared.workers.len()
     }
 
     /// Takes a configuration into use on every worker.
     pub async fn configure(&self, settings: &Arc<Settings>) {
         self.shared.settings.store(Arc::clone(settings));
-        self.each(|| Message::Configure(Arc::clone(settings))).await;
+        self.tell(|| Command::Configure(Arc::clone(settings))).await;
     }
 
-    async fn each(&self, message: impl Fn() -> Message) {
-        for mailbox in &self.shared.mailboxes {
+    async fn tell(&self, command: impl Fn() -> Command) {
+        for side in &self.shared.workers {
             // A worker that has stopped has nothing to be told.
-            let _ = mailbox.send(message()).await;
+            let _ = side.mailbox.send(Message::Command(command())).await;
         }
     }
 
-    /// Closes everybody, spread over so many milliseconds, and waits until they are gone.
-    pub async fn drain(&self, period_ms: u64) {
+    /// Closes everybody, spread over the period, and waits until they are gone, or for a moment
+    /// longer than the period. What is left then is cut off.
+    pub async fn drain(&self, period: Duration) {
         self.shared.is_draining.store(true, Ordering::Relaxed);
-        self.each(|| Message::Drain { period_ms }).await;
-        let deadline = Instant::now() + std::time::Duration::from_millis(period_ms + 3_000);
+        self.tell(|| Command::Drain(period)).await;
+        let deadline = Instant::now() + period + DRAIN_MORE;
         while self.shared.load.connections() > 0 && Instant::now() < deadline {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(DRAIN_LOOK).await;
         }
-        self.each(|| Message::Stop).await;
     }
 
-    /// Whether every worker has shown life within five seconds.
-    pub fn is_alive(&self) -> bool {
-        let now_ms = self.shared.now_ms();
-        self.shared.beats.iter().all(|it| now_ms.saturating_sub(it.load(Ordering::Relaxed)) < 5_000)
+    /// Closes everything that is left, and has the workers end.
+    pub async fn stop(&self) {
+        self.tell(|| Command::Stop).await;
     }
 
     async fn ask_home<T>(
         &self,
         topic: &Topic,
-        message: impl FnOnce(oneshot::Sender<T>) -> Message,
+        message: impl FnOnce(Asker<T>) -> Message,
     ) -> Result<T, Unavailable> {
         let (done, answer) = oneshot::channel();
-        let mailbox =
-            self.shared.mailboxes.get(self.shared.broker.home_of(topic)).ok_or(Unavailable)?;
-        mailbox.send(message(done)).await.map_err(|_| Unavailable)?;
+        let home = self.shared.workers.get(self.shared.homes.of(topic)).ok_or(Unavailable)?;
+        home.mailbox.send(message(Asker::Api(done))).await.map_err(|_| Unavailable)?;
         answer.await.map_err(|_| Unavailable)
     }
 
     async fn ask_all<T>(
         &self,
-        message: impl Fn(oneshot::Sender<T>) -> Message,
+        command: impl Fn(oneshot::Sender<T>) -> Command,
     ) -> Result<Vec<T>, Unavailable> {
         let mut answers = Vec::new();
-        for mailbox in &self.shared.mailboxes {
+        for side in &self.shared.workers {
             let (done, answer) = oneshot::channel();
-            mailbox.send(message(done)).await.map_err(|_| Unavailable)?;
+            let message = Message::Command(command(done));
+            side.mailbox.send(message).await.map_err(|_| Unavailable)?;
             answers.push(answer);
         }
         let mut all = Vec::new();
@@ -215,127 +189,92 @@ impl Pool {
         Ok(all)
     }
 
-    /// Publishes; back when it is handed to every worker, and kept where the topic has history.
-    pub async fn publish(
+    async fn count(
         &self,
-        topic: Topic,
-        data: Bytes,
-        key: Option<Arc<str>>,
-        except: Option<ConnectionKey>,
-    ) -> Result<Option<Position>, Unavailable> {
-        let key = key.map(|key| Key { user: None, key });
-        let publish = Publish { topic: topic.clone(), data, user: None, key };
-        self.ask_home(&topic, |done| Message::Publish {
-            publish,
-            except,
-            publisher: Publisher::Api(done),
-        })
-        .await
+        command: impl Fn(oneshot::Sender<usize>) -> Command,
+    ) -> Result<usize, Unavailable> {
+        Ok(self.ask_all(command).await?.iter().sum())
     }
 
-    /// A page of a topic's history; `None` where it has none.
+    /// Publishes; back when it is handed to every worker, and kept where the topic has history.
+    pub async fn publish(&self, publish: Publish) -> Result<Option<Position>, Unavailable> {
+        let topic = publish.topic.clone();
+        self.ask_home(&topic, |asker| Message::Publish(publish, asker)).await
+    }
+
+    /// A page of a topic's history.
     pub async fn history(
         &self,
-        topic: &Topic,
+        topic: Topic,
         since: Option<ClientPosition>,
         limit: usize,
-    ) -> Result<Option<Result<Page, ErrorCode>>, Unavailable> {
-        self.ask_home(topic, |done| Message::History {
-            topic: topic.clone(),
-            since,
-            limit,
-            asker: Asker::Api(done),
-        })
-        .await
+    ) -> Result<Result<HistoryPage, HistoryError>, Unavailable> {
+        let question = HistoryQuestion { topic: topic.clone(), since, limit };
+        self.ask_home(&topic, |asker| Message::History(question, asker)).await
     }
 
     /// Who is in a channel.
     pub async fn presence(&self, topic: &Topic) -> Result<Members, Unavailable> {
-        self.ask_home(topic, |done| Message::Presence {
-            topic: topic.clone(),
-            asker: Asker::Api(done),
-        })
-        .await
+        self.ask_home(topic, |asker| Message::Presence(topic.clone(), asker)).await
     }
 
     /// Closes connections; how many.
-    pub async fn disconnect(
-        &self,
-        target: &Target,
-        reason: CloseReason,
-    ) -> Result<usize, Unavailable> {
-        Ok(self
-            .ask_all(|done| Message::Disconnect { target: target.clone(), reason, done })
-            .await?
-            .iter()
-            .sum())
+    pub async fn disconnect(&self, target: &Target, ending: &Ending) -> Result<usize, Unavailable> {
+        self.count(|done| Command::Disconnect(target.clone(), ending.clone(), done)).await
     }
 
     /// Sends something to one connection; whether it is here.
-    pub async fn send(&self, connection: ConnectionKey, data: &Bytes) -> Result<bool, Unavailable> {
-        let all =
-            self.ask_all(|done| Message::Send { connection, data: data.clone(), done }).await?;
+    pub async fn send(&self, connection: &str, data: &Bytes) -> Result<bool, Unavailable> {
+        let Some(key) = self.shared.names.key(connection) else { return Ok(false) };
+        let all = self.ask_all(|done| Command::Send(key, data.clone(), done)).await?;
         Ok(all.contains(&true))
     }
 
-    /// Subscribes or unsubscribes the connections of a user; how many.
+    /// Subscribes the connections of a user, or ends their subscriptions; how many there are.
     pub async fn subscribe(
         &self,
         user: &Arc<str>,
         topic: &Topic,
-        is_on: bool,
+        is_on: IsOn,
     ) -> Result<usize, Unavailable> {
-        let all = self
-            .ask_all(|done| Message::Subscribe {
-                user: Arc::clone(user),
-                topic: topic.clone(),
-                is_on,
-                done,
-            })
-            .await?;
-        Ok(all.iter().sum())
+        self.count(|done| Command::Subscribe(Arc::clone(user), topic.clone(), is_on, done)).await
     }
 
     /// Revokes a token or a user until `expires`; how many connections ended.
     pub async fn revoke(
         &self,
-        revoked: Revoked,
+        revoked: &Revoked,
         expires: u64,
         now: u64,
     ) -> Result<Result<usize, Full>, Unavailable> {
-        let mut all = Revocations::clone(&self.shared.revocations.load());
-        if let Err(full) = all.add(revoked, expires, now) {
+        // Before those who are here go, so that none of them comes back in between.
+        let added = self.shared.revocations.write().add(revoked.clone(), expires, now);
+        if let Err(full) = added {
             return Ok(Err(full));
         }
-        let all = Arc::new(all);
-        self.shared.revocations.store(Arc::clone(&all));
-        let ended = self.ask_all(|done| Message::Revoke { all: Arc::clone(&all), done }).await?;
-        Ok(Ok(ended.iter().sum()))
+        self.count(|done| Command::Revoke(revoked.clone(), done)).await.map(Ok)
     }
 
-    /// Every connection.
-    pub async fn connections(&self) -> Result<Vec<ConnectionInfo>, Unavailable> {
-        Ok(self.ask_all(Message::Connections).await?.into_iter().flatten().collect())
-    }
-
-    /// Every channel with its subscribers.
-    pub async fn channels(&self) -> Result<std::collections::BTreeMap<String, usize>, Unavailable> {
-        let mut all = std::collections::BTreeMap::new();
-        for (topic, count) in self.ask_all(Message::Channels).await?.into_iter().flatten() {
-            *all.entry(topic.name().to_owned()).or_default() += count;
-        }
+    /// Every connection, by name.
+    pub async fn connections(&self) -> Result<Vec<ConnectionView>, Unavailable> {
+        let mut all: Vec<_> =
+            self.ask_all(Command::Connections).await?.into_iter().flatten().collect();
+        all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(all)
     }
 
-    /// Follows the configuration until it ends.
-    pub async fn follow(self, mut state: watch::Receiver<crate::config::load::State>) {
-        while state.changed().await.is_ok() {
-            let settings = state.borrow_and_update().settings.clone();
-            if let Some(settings) = settings
-                && !Arc::ptr_eq(&settings, &self.shared.settings.load())
-            {
-                self.configure(&settings).await;
+    /// Every channel with subscribers or history, by name.
+    pub async fn channels(&self) -> Result<Vec<ChannelView>, Unavailable> {
+        let mut all = BTreeMap::<Topic, ChannelView>::new();
+        for view in self.ask_all(Command::Channels).await?.into_iter().flatten() {
+            match all.get_mut(&view.topic) {
+                Some(known) => {
+                    known.subscribers += view.subscribers;
+                    known.position = known.position.or(view.position);
+                }
+                None => drop(all.insert(view.topic.clone(), view)),
             }
         }
+        Ok(all.into_values().collect())
     }
 }

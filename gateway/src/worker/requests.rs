@@ -1,54 +1,88 @@
 //! What a worker does with each envelope of a client.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use headgate_crds::v1alpha1::{AuthMode, Presence};
+use headgate_crds::{
+    v1alpha1::{AuthMode, Permission},
+    value::ChannelPattern,
+};
 
 use super::{
-    connection::ReplyTo,
-    message::{Asker, Message, Publisher},
-    state::{Worker, unix_now},
+    connection::Stage,
+    key::ConnectionKey,
+    message::{Asker, HistoryQuestion, Message},
+    subscribe::{Begin, unix_now},
+    worker::Worker,
 };
 use crate::{
-    auth::{identity::Grants, token::TokenError},
-    broker::{
-        memory::{Key, Publish},
-        publication::ConnectionKey,
+    auth::{
+        identity::{Grants, Identity},
+        token::TokenError,
     },
+    broker::{ClientPosition, Key, KeyScope, Publish},
     protocol::{
+        channel::{ChannelInvalid, ChannelName},
         close::CloseReason,
         data,
-        error::{ClientError, ErrorCode},
+        error::ErrorCode,
         reply,
-        request::{Envelope, Malformed, Request, envelopes},
+        request::{Envelope, Request, RequestError, envelopes},
         topic::Topic,
     },
     session::{pace::Kind, rights},
+    telemetry::metrics::Received,
 };
+
+/// Why a request is not done.
+struct Failed {
+    code: ErrorCode,
+    words: Cow<'static, str>,
+}
+
+impl From<ErrorCode> for Failed {
+    fn from(code: ErrorCode) -> Self {
+        Self { code, words: code.words().into() }
+    }
+}
+
+impl From<ChannelInvalid> for Failed {
+    fn from(invalid: ChannelInvalid) -> Self {
+        Self { code: ErrorCode::ChannelInvalid, words: invalid.to_string().into() }
+    }
+}
 
 impl Worker {
     /// Does what the envelopes of one frame ask for.
     pub fn requests(&mut self, key: ConnectionKey, text: &str) {
-        for envelope in envelopes(text) {
+        let began = self.shared.now();
+        let mut read = 0;
+        for Envelope { id, request } in envelopes(text) {
             if self.find(key).is_none_or(|it| it.closing.is_some()) {
-                return;
+                break;
             }
-            match envelope {
-                Err(Malformed) => self.bad(key, None, &ErrorCode::BadRequest.into()),
-                Ok(Envelope { id, request: Err(error) }) => self.bad(key, id, &error),
-                Ok(Envelope { id, request: Ok(request) }) => {
-                    if let Err(error) = self.request(key, id, request) {
-                        self.error(key.slot(), id, &error);
+            read += 1;
+            match request {
+                Err(error) => self.misunderstood(key, id, &error),
+                Ok(request) => {
+                    if let Err(Failed { code, words }) = self.request(key, id, request) {
+                        self.error(key.slot(), id, code, &words);
                     }
                 }
             }
         }
+        let took = self.shared.now().saturating_sub(began).as_secs_f64();
+        self.counts.handling_seconds.observe(took / read.max(1) as f64, read);
     }
 
     /// An envelope that could not be understood.
-    fn bad(&mut self, key: ConnectionKey, id: Option<&str>, error: &ClientError) {
+    fn misunderstood(&mut self, key: ConnectionKey, id: Option<&str>, error: &RequestError<'_>) {
         let now_ms = self.now_ms();
-        self.error(key.slot(), id, error);
+        self.counts.received(match error {
+            RequestError::BadRequest => Received::Invalid,
+            RequestError::UnknownType(_) => Received::Unknown,
+        });
+        self.counts.error(error.code());
+        self.reply(key.slot(), |out| reply::request_error(out, id, error));
         if self.find(key).is_some_and(|it| it.pace.bad(now_ms)) {
             self.close(key.slot(), CloseReason::BadRequests);
         }
@@ -59,10 +93,10 @@ impl Worker {
         let now_ms = self.now_ms();
         let settings = Arc::clone(&self.settings);
         let Some(connection) = self.find(key) else { return false };
-        if connection.is_echo {
+        if connection.is_echo() {
             return true;
         }
-        match connection.pace.request(now_ms, Kind::Message, &settings.spec.limits) {
+        match connection.pace.request(now_ms, Kind::Message, &settings.spec().limits) {
             Ok(()) => true,
             Err(over) => {
                 if let Some(reason) = over.close() {
@@ -78,113 +112,140 @@ impl Worker {
         key: ConnectionKey,
         id: Option<&str>,
         request: Request<'_>,
-    ) -> Result<(), ClientError> {
+    ) -> Result<(), Failed> {
         let now_ms = self.now_ms();
         let settings = Arc::clone(&self.settings);
-        self.counts.received(request.label());
+        self.counts.received(received(&request));
         let Some(connection) = self.find(key) else { return Ok(()) };
         let kind = match request {
             Request::Subscribe { .. } | Request::Unsubscribe { .. } => Kind::Subscription,
             _ => Kind::Message,
         };
-        if let Err(over) = connection.pace.request(now_ms, kind, &settings.spec.limits) {
+        if let Err(over) = connection.pace.request(now_ms, kind, &settings.spec().limits) {
             if let Some(reason) = over.close() {
                 self.close(key.slot(), reason);
                 return Ok(());
             }
             return Err(ErrorCode::RateLimited.into());
         }
-        if !connection.is_authenticated
-            && !matches!(request, Request::Ping | Request::Authenticate { .. })
-        {
+        let is_open_to_all = matches!(request, Request::Ping | Request::Authenticate { .. });
+        if !connection.is_authenticated() && !is_open_to_all {
             return Err(ErrorCode::Forbidden.into());
         }
-        let identity = connection.identity.clone();
-        let user = identity.user.as_deref();
-        let named = |name: &str| Topic::named_by(name, user).map_err(|_| ErrorCode::ChannelInvalid);
-        let channel = |name: &str| Topic::channel(name).map_err(|_| ErrorCode::ChannelInvalid);
-        let boxed = id.map(Box::from);
+        let boxed = || id.map(Box::from);
         match request {
             Request::Ping => self.reply(key.slot(), |out| reply::pong(out, id)),
-            Request::Authenticate { token } => return self.authenticate(key, id, &token),
-            Request::Subscribe { channel: name, recover } => {
-                let topic = channel(&name)?;
-                self.may_subscribe(key, &topic)?;
-                self.subscribe(key, &topic, recover, Some(ReplyTo(boxed)));
+            Request::Authenticate { token } => return self.authenticate(key, id, &token.0),
+            Request::Subscribe { channel, recover } => {
+                return self.client_subscribes(key, &channel, recover, boxed());
             }
-            Request::Unsubscribe { channel: name } => {
-                let topic = channel(&name)?;
+            Request::Unsubscribe { channel } => {
+                let topic = Topic::channel(ChannelName::parse(&channel)?);
                 if !self.unsubscribe(key, &topic) {
                     return Err(ErrorCode::NotSubscribed.into());
                 }
                 self.reply(key.slot(), |out| reply::unsubscribed(out, id, topic.name()));
             }
-            Request::Message { channel: name, data: json, key: retry, echo } => {
-                let topic = channel(&name)?;
-                if !rights::may_publish(settings.rule(topic.name()), &identity, topic.name()) {
-                    return Err(ErrorCode::Forbidden.into());
-                }
-                let data = data::compact(json).into_owned().into();
-                let retry =
-                    retry.map(|it| Key { user: identity.user.clone(), key: it.as_ref().into() });
-                let publish =
-                    Publish { topic: topic.clone(), data, user: identity.user.clone(), key: retry };
-                let publisher = boxed.map_or(Publisher::Nobody, |id| Publisher::Client(key, id));
-                let except = (!echo).then_some(key);
-                let message = Message::Publish { publish, except, publisher };
-                if !self.shared.to_home(&topic, message) {
-                    return Err(ErrorCode::Unavailable.into());
-                }
+            Request::Message { channel, data, key: retry, echo } => {
+                let retry = retry.as_deref();
+                return self.client_publishes(key, &channel, data, retry, echo, boxed());
             }
-            Request::History { channel: name, since, limit } => {
-                let topic = named(&name)?;
-                if settings.retention(&topic).is_none() {
+            Request::History { channel, since, limit } => {
+                let identity = connection.identity.clone();
+                let topic = Topic::named(&channel, identity.user.as_deref())?;
+                if settings.history(&topic).is_none() {
                     return Err(ErrorCode::Forbidden.into());
                 }
                 self.may_read(key, &topic, &identity.grants.history)?;
-                let asker = Asker::Client(key, boxed);
-                self.shared.to_home(
-                    &topic,
-                    Message::History { topic: topic.clone(), since, limit, asker },
-                );
+                let question = HistoryQuestion { topic: topic.clone(), since, limit };
+                let asker = Asker::Client(key, boxed());
+                self.ask(&topic, Message::History(question, asker))?;
             }
-            Request::Presence { channel: name } => {
-                let topic = channel(&name)?;
-                if settings.presence(&topic) == Presence::Disabled {
+            Request::Presence { channel } => {
+                let identity = connection.identity.clone();
+                let topic = Topic::channel(ChannelName::parse(&channel)?);
+                if settings.presence(&topic).is_none() {
                     return Err(ErrorCode::Forbidden.into());
                 }
                 self.may_read(key, &topic, &identity.grants.presence)?;
-                let asker = Asker::Client(key, boxed);
-                self.shared.to_home(&topic, Message::Presence { topic: topic.clone(), asker });
+                let asker = Asker::Client(key, boxed());
+                self.ask(&topic, Message::Presence(topic.clone(), asker))?;
             }
         }
         Ok(())
     }
 
-    fn is_subscribed(&self, key: ConnectionKey, topic: &Topic) -> bool {
-        let id = self.subscribers.find(topic);
-        id.is_some_and(|id| {
-            self.connections
-                .get(key.slot())
-                .is_some_and(|it| it.key == key && it.subscription(id).is_some())
-        })
+    fn ask(&self, topic: &Topic, message: Message) -> Result<(), Failed> {
+        if self.shared.to_home(topic, message) {
+            Ok(())
+        } else {
+            Err(ErrorCode::Unavailable.into())
+        }
     }
 
-    /// Whether a subscription may begin; one that is there begins anew without a replay.
-    fn may_subscribe(&mut self, key: ConnectionKey, topic: &Topic) -> Result<(), ClientError> {
+    fn client_subscribes(
+        &mut self,
+        key: ConnectionKey,
+        channel: &str,
+        recover: Option<ClientPosition>,
+        id: Option<Box<str>>,
+    ) -> Result<(), Failed> {
+        let topic = Topic::channel(ChannelName::parse(channel)?);
         let settings = Arc::clone(&self.settings);
-        if self.is_subscribed(key, topic) {
-            self.unsubscribe(key, topic);
+        if let Some(index) = self.subscription(key, &topic) {
+            self.subscribed_already(key, index, &topic, id, recover);
             return Ok(());
         }
         let Some(connection) = self.find(key) else { return Ok(()) };
-        if !rights::may_subscribe(settings.rule(topic.name()), &connection.identity, topic.name()) {
+        if !rights::may_subscribe(settings.rule(channel), &connection.identity, channel) {
             return Err(ErrorCode::Forbidden.into());
         }
-        if connection.subscriptions.len() >= settings.spec.limits.channels_per_connection as usize {
+        // `@all` and `@user` do not count.
+        let own = 1 + usize::from(connection.identity.user.is_some());
+        let most = settings.spec().limits.channels_per_connection as usize;
+        if connection.subscriptions.len() >= own + most {
             return Err(ErrorCode::TooManyChannels.into());
         }
+        self.subscribe(key, &topic, Begin::Client(id, recover));
         Ok(())
+    }
+
+    fn client_publishes(
+        &mut self,
+        key: ConnectionKey,
+        channel: &str,
+        json: &str,
+        retry: Option<&str>,
+        echo: bool,
+        id: Option<Box<str>>,
+    ) -> Result<(), Failed> {
+        let topic = Topic::channel(ChannelName::parse(channel)?);
+        let settings = Arc::clone(&self.settings);
+        let names = self.shared.names;
+        let Some(connection) = self.find(key) else { return Ok(()) };
+        let Identity { user, .. } = &connection.identity;
+        if !rights::may_publish(settings.rule(channel), &connection.identity, channel) {
+            return Err(ErrorCode::Forbidden.into());
+        }
+        let retry = retry.map(|text| match user {
+            Some(user) => Key::new(KeyScope::User(user), text),
+            None => Key::new(KeyScope::Connection(&names.name(key)), text),
+        });
+        let publish = Publish {
+            topic: topic.clone(),
+            data: data::compact(json).into_owned().into(),
+            user: user.clone(),
+            key: retry,
+            exclude: (!echo).then(|| names.name(key)),
+        };
+        let asker = if id.is_some() { Asker::Client(key, id) } else { Asker::Nobody };
+        self.ask(&topic, Message::Publish(publish, asker))
+    }
+
+    /// The index of a connection's subscription to a topic.
+    pub fn subscription(&self, key: ConnectionKey, topic: &Topic) -> Option<usize> {
+        let id = self.subscribers.find(topic)?;
+        self.connections.get(key.slot()).filter(|it| it.key == key)?.subscription(id)
     }
 
     /// Reading a channel takes a live subscription or the grant of that name.
@@ -192,9 +253,9 @@ impl Worker {
         &self,
         key: ConnectionKey,
         topic: &Topic,
-        granted: &[headgate_crds::value::ChannelPattern],
-    ) -> Result<(), ClientError> {
-        if self.is_subscribed(key, topic) || Grants::any(granted, topic.name()) {
+        granted: &[ChannelPattern],
+    ) -> Result<(), Failed> {
+        if self.subscription(key, topic).is_some() || Grants::any(granted, topic.name()) {
             Ok(())
         } else {
             Err(ErrorCode::NotSubscribed.into())
@@ -207,42 +268,39 @@ impl Worker {
         key: ConnectionKey,
         id: Option<&str>,
         token: &str,
-    ) -> Result<(), ClientError> {
+    ) -> Result<(), Failed> {
         let settings = Arc::clone(&self.settings);
-        let invalid = || ClientError::from(ErrorCode::TokenInvalid);
-        if settings.spec.auth.mode == AuthMode::Disabled {
+        let spec = settings.spec();
+        if spec.auth.mode == AuthMode::Disabled {
             return Err(ErrorCode::Forbidden.into());
         }
         let now = unix_now();
-        let verified = settings.verifier.verify(token, now);
-        let is_revoked =
-            verified.as_ref().is_ok_and(|it| self.shared.revocations.load().contain(it, now));
+        let verified = settings.verifier.verify(token, now).and_then(|identity| {
+            let is_revoked = self.shared.revocations.read().contain(&identity, now);
+            if is_revoked { Err(TokenError::Refused("revoked")) } else { Ok(identity) }
+        });
+        let now_ms = self.now_ms();
         let Some(connection) = self.find(key) else { return Ok(()) };
-        let is_first = !connection.is_authenticated;
+        let is_first = connection.stage == Stage::Unauthenticated;
+        // Where anonymous clients may stay, they may still say later who they are.
+        let is_anonymous = connection.identity.key.is_none()
+            && spec.auth.first_message == Permission::Allow;
         let identity = match verified {
-            Ok(identity) if !is_revoked => identity,
-            Err(TokenError::Expired) if is_first => {
-                self.close(key.slot(), CloseReason::TokenExpired);
+            Ok(identity) => identity,
+            Err(error) if is_first => {
+                self.close(key.slot(), first_refused(error));
                 return Ok(());
             }
-            Err(TokenError::Undecided) if is_first => {
-                self.close(key.slot(), CloseReason::Undecided);
-                return Ok(());
-            }
-            _ if is_first => {
-                self.close(key.slot(), CloseReason::TokenRefused);
-                return Ok(());
-            }
-            _ => return Err(invalid()),
+            Err(_) => return Err(ErrorCode::TokenInvalid.into()),
         };
-        if !is_first && identity.user != connection.identity.user {
-            return Err(invalid());
+        let begins = is_first || is_anonymous;
+        if !begins && identity.user != connection.identity.user {
+            return Err(ErrorCode::TokenInvalid.into());
         }
         let expires = identity.expires.unwrap_or_default();
         let user = identity.user.clone();
-        if is_first && let Some(user) = &user {
-            let max = settings.spec.limits.connections_per_user;
-            let Ok(place) = self.shared.load.user(user, max) else {
+        if begins && let Some(user) = &user {
+            let Ok(place) = self.shared.load.user(user, spec.limits.connections_per_user) else {
                 self.close(key.slot(), CloseReason::UserConnections);
                 return Ok(());
             };
@@ -250,21 +308,41 @@ impl Worker {
                 connection.places.push(place);
             }
         }
-        let now_ms = self.now_ms();
         let Some(connection) = self.find(key) else { return Ok(()) };
         connection.identity = identity;
-        connection.is_authenticated = true;
         connection.heartbeat.authenticate_by_ms = u64::MAX;
-        connection.heartbeat.expires_ms =
-            now_ms + expires.saturating_sub(now).saturating_mul(1_000);
+        connection.heartbeat.expire_in(now_ms, expires.saturating_sub(now));
         let expires_ms = connection.heartbeat.expires_ms;
+        if begins {
+            connection.stage = Stage::Opening(0);
+        }
         self.arm(key.slot(), expires_ms);
         self.reply(key.slot(), |out| reply::authenticated(out, id, user.as_deref(), expires));
-        if is_first {
+        if begins {
             self.greet(key);
         } else {
             self.check_rights(key);
         }
         Ok(())
+    }
+}
+
+fn first_refused(error: TokenError) -> CloseReason {
+    match error {
+        TokenError::Expired => CloseReason::TokenExpired,
+        TokenError::Undecided => CloseReason::Undecided,
+        TokenError::Refused(_) => CloseReason::TokenRefused,
+    }
+}
+
+fn received(request: &Request<'_>) -> Received {
+    match request {
+        Request::Ping => Received::Ping,
+        Request::Subscribe { .. } => Received::Subscribe,
+        Request::Unsubscribe { .. } => Received::Unsubscribe,
+        Request::Message { .. } => Received::Message,
+        Request::History { .. } => Received::History,
+        Request::Presence { .. } => Received::Presence,
+        Request::Authenticate { .. } => Received::Authenticate,
     }
 }

@@ -1,9 +1,19 @@
 //! A client's socket, with or without TLS, read and written without waiting.
 
-use std::io::{self, IoSlice, Read, Write};
+use std::{
+    io::{self, IoSlice, Read, Write},
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use rustls::ServerConnection;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::TcpStream,
+};
+
+/// What one TLS session may keep of what the socket does not take.
+const TLS_BUFFER_BYTES_MAX: usize = 64 * 1024;
 
 /// Where bytes come from and go to.
 #[derive(Debug)]
@@ -46,7 +56,8 @@ impl Write for Try<'_> {
 
 impl Transport {
     /// A transport whose handshake is over.
-    pub fn tls(tcp: TcpStream, session: ServerConnection) -> Self {
+    pub fn tls(tcp: TcpStream, mut session: ServerConnection) -> Self {
+        session.set_buffer_limit(Some(TLS_BUFFER_BYTES_MAX));
         Self::Tls(Box::new(Tls { tcp, session }))
     }
 
@@ -63,36 +74,36 @@ impl Transport {
         matches!(self, Self::Tls(tls) if tls.session.wants_write())
     }
 
-    /// Reads what is there; 0 is the end.
-    pub fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let Self::Tls(tls) = self else { return self.tcp().try_read(out) };
-        loop {
-            match tls.session.reader().read(out) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
-                read => return read,
+    /// Reads what is there, or has the task woken when there is something; 0 is the end.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, out: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self {
+            // A read that leaves room tells tokio that the socket is empty, without another call.
+            Self::Plain(tcp) => {
+                let mut out = ReadBuf::new(out);
+                Pin::new(tcp).poll_read(cx, &mut out).map_ok(|()| out.filled().len())
             }
-            if tls.session.read_tls(&mut Try(&tls.tcp))? == 0 {
-                return Ok(0);
-            }
-            let processed = tls.session.process_new_packets();
-            tls.flush()?;
-            processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            Self::Tls(tls) => loop {
+                match tls.read(out) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        match tls.tcp.poll_read_ready(cx) {
+                            Poll::Ready(Ok(())) => {}
+                            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                            Poll::Pending => return Poll::Pending,
+                        }
+                    }
+                    read => return Poll::Ready(read),
+                }
+            },
         }
     }
 
     /// Writes what it takes, in one system call where it can.
     pub fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        let Self::Tls(tls) = self else {
-            return match slices {
-                [one] => self.tcp().try_write(one),
-                many => self.tcp().try_write_vectored(many),
-            };
-        };
-        tls.flush()?;
-        let written = tls.session.writer().write_vectored(slices)?;
-        tls.flush()?;
-        if written == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(written) }
+        match (self, slices) {
+            (Self::Plain(tcp), [one]) => tcp.try_write(one),
+            (Self::Plain(tcp), many) => tcp.try_write_vectored(many),
+            (Self::Tls(tls), slices) => tls.write(slices),
+        }
     }
 
     /// Writes encrypted bytes that wait.
@@ -107,13 +118,40 @@ impl Transport {
     pub fn finish(&mut self) {
         if let Self::Tls(tls) = self {
             tls.session.send_close_notify();
+            // A socket that takes no more at the very end is cut off soon anyway.
             let _ = tls.flush();
         }
+        // It fails where the peer is gone, and then there is nobody to tell.
         let _ = rustix::net::shutdown(self.tcp(), rustix::net::Shutdown::Write);
     }
 }
 
 impl Tls {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.session.reader().read(out) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // The end without close_notify: the WebSocket close frame says what matters.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+                read => return read,
+            }
+            if self.session.read_tls(&mut Try(&self.tcp))? == 0 {
+                return Ok(0);
+            }
+            let processed = self.session.process_new_packets();
+            // Alerts and key updates go out, whatever came.
+            self.flush()?;
+            processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        }
+    }
+
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.flush()?;
+        let written = self.session.writer().write_vectored(slices)?;
+        self.flush()?;
+        if written == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(written) }
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         while self.session.wants_write() {
             match self.session.write_tls(&mut Try(&self.tcp)) {

@@ -73,8 +73,18 @@ impl Histogram {
 
     /// The mean of all observations; `None` while there are none.
     pub(super) fn mean(&self) -> Option<f64> {
-        let count: u64 = self.inner.counts.iter().map(|it| it.load(Ordering::Relaxed)).sum();
-        (count > 0).then(|| self.inner.sum.get() / count as f64)
+        let count = self.count();
+        (count > 0).then(|| self.sum() / count as f64)
+    }
+
+    /// How many observations there were.
+    pub(super) fn count(&self) -> u64 {
+        self.inner.counts.iter().map(|it| it.load(Ordering::Relaxed)).sum()
+    }
+
+    /// The sum of all observations.
+    pub(super) fn sum(&self) -> f64 {
+        self.inner.sum.get()
     }
 }
 

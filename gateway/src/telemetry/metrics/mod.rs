@@ -105,7 +105,7 @@ impl Metrics {
             ),
             delivered: register.counter(
                 "messages_delivered_total",
-                "Publications that were written to the sockets of clients.",
+                "Publications that were handed to the sockets or queues of clients.",
             ),
             errors: register.family(
                 "errors_total",
@@ -120,7 +120,7 @@ impl Metrics {
             ),
             delivery_seconds: register.histogram(
                 "delivery_seconds",
-                "From a publication accepted to its bytes written to a subscriber.",
+                "From a publication accepted to its bytes handed to a subscriber's socket or queue.",
                 DELIVERY_SECONDS,
             ),
             queue_messages: register.gauge(
@@ -178,6 +178,8 @@ impl Metrics {
             messages_delivered: self.delivered.get(),
             errors: self.errors.sum(),
             delivery_seconds_mean: self.delivery_seconds.mean(),
+            delivery_seconds_sum: self.delivery_seconds.sum(),
+            delivery_seconds_count: self.delivery_seconds.count(),
             handling_seconds_mean: self.handling_seconds.mean(),
         }
     }
@@ -206,6 +208,10 @@ pub struct Totals {
     pub errors: u64,
     /// The mean time from a publication accepted to its bytes written; `None` before the first.
     pub delivery_seconds_mean: Option<f64>,
+    /// The sum behind that mean.
+    pub delivery_seconds_sum: f64,
+    /// The number of deliveries that were timed.
+    pub delivery_seconds_count: u64,
     /// The mean time that an envelope takes; `None` before the first.
     pub handling_seconds_mean: Option<f64>,
 }

@@ -1,0 +1,185 @@
+//! The server, from its first file to its last client: wires the rooms, and awaits every task.
+
+mod drain;
+mod node;
+mod status;
+mod window;
+
+use std::{process::ExitCode, sync::Arc, time::Duration};
+
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use tracing::{error, info};
+
+use self::{
+    drain::Phase,
+    node::{Node, Running},
+};
+use crate::{
+    api::{Internal, server},
+    cli::{
+        Serve, exit,
+        start::{Base, capacity, follow, start},
+    },
+    config::Config,
+    telemetry::trace::Traces,
+    worker::{
+        pool::{Pool, Start, Started},
+        settings::Settings,
+    },
+};
+
+/// How long the last spans may take to the collector.
+const LAST_SPANS: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether the workers are alive.
+const ALIVE_EVERY: Duration = Duration::from_secs(1);
+
+/// Serves until a signal has drained it.
+pub async fn serve(options: Serve) -> ExitCode {
+    let base = match start(&options) {
+        Ok(base) => base,
+        Err(code) => return code,
+    };
+    let Base { log, watched, metrics, traces, otlp, files_max, mut essential, sending } = base;
+    let Some(internal) = bind(&options).await else {
+        return ExitCode::from(exit::UNAVAILABLE);
+    };
+    let internal_address = internal.local_addr().unwrap_or(options.internal_listen);
+    let document = &watched.document;
+    info!(
+        event = "starting",
+        version = env!("CARGO_PKG_VERSION"),
+        gateway = document.name,
+        namespace = document.namespace,
+        internal = %internal_address,
+        "starting"
+    );
+    let (phase, phase_seen) = watch::channel(Phase::Starting);
+    let (running, running_seen) = watch::channel(None);
+    let full = window::watch(Arc::clone(&metrics), &mut essential);
+    let node = Arc::new(Node {
+        document: Arc::clone(document),
+        state: watched.state.clone(),
+        running: running_seen,
+        phase: phase_seen,
+        full,
+        metrics: Arc::clone(&metrics),
+        traces: traces.clone(),
+        log: log.handle(),
+        began: tokio::time::Instant::now(),
+    });
+    let routes = Internal::new(node);
+    essential.spawn(server::serve(
+        internal,
+        move |request| {
+            let routes = routes.clone();
+            async move { routes.answer(request).await }
+        },
+        std::future::pending(),
+    ));
+    let config = tokio::select! {
+        config = watched.complete() => config,
+        () = drain::signalled() => return ExitCode::SUCCESS,
+    };
+    let Some(config) = config else { return ExitCode::from(exit::INTERNAL) };
+    essential.spawn(follow(config.clone(), log.handle(), otlp));
+
+    let settings = settings(&config.borrow().clone(), files_max);
+    let started = Pool::start(Start {
+        listen: options.listen,
+        settings,
+        metrics,
+        traces: traces.clone(),
+        echo: options.conformance_echo,
+    });
+    let Started { pool, address, threads } = match started {
+        Ok(started) => started,
+        Err(error) => {
+            error!(event = "bind_failed", address = %options.listen, %error, "cannot listen");
+            return ExitCode::from(exit::UNAVAILABLE);
+        }
+    };
+    essential.spawn(apply(pool.clone(), config.clone(), files_max));
+    essential.spawn(alive(pool.clone()));
+    running.send_replace(Some(Running { pool: pool.clone(), config: config.clone() }));
+    phase.send_replace(Phase::Serving);
+    info!(
+        event = "listening",
+        public = %address,
+        internal = %internal_address,
+        workers = threads.len(),
+        "listening"
+    );
+    info!(event = "ready", "ready");
+
+    tokio::select! {
+        () = drain::signalled() => {}
+        _ = essential.join_next() => {
+            error!(event = "failed", "a task that must not end has ended");
+            return ExitCode::from(exit::INTERNAL);
+        }
+    }
+    let config = config.borrow().clone();
+    drain::drain(&pool, &phase, &config.spec).await;
+    for thread in threads {
+        // Joining waits, so it is done where waiting is allowed; a panic was logged by its hook.
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+    }
+    finish(traces, pool, running, sending).await;
+    info!(event = "stopped", "stopped");
+    ExitCode::SUCCESS
+}
+
+/// Lets the last spans out: the sender ends when nobody makes any more.
+async fn finish(
+    traces: Traces,
+    pool: Pool,
+    running: watch::Sender<Option<Running>>,
+    sending: tokio::task::JoinHandle<()>,
+) {
+    running.send_replace(None);
+    drop((traces, pool));
+    let _ = tokio::time::timeout(LAST_SPANS, sending).await;
+}
+
+async fn bind(options: &Serve) -> Option<TcpListener> {
+    let address = options.internal_listen;
+    match TcpListener::bind(address).await {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            error!(event = "bind_failed", %address, %error, "cannot listen");
+            None
+        }
+    }
+}
+
+fn settings(config: &Arc<Config>, files_max: Option<u64>) -> Arc<Settings> {
+    let verifier = Arc::new(config.verifier.clone());
+    Arc::new(Settings::new(Arc::clone(config), verifier, capacity(config, files_max)))
+}
+
+/// Keeps the workers at the configuration, until it is gone.
+async fn apply(pool: Pool, mut config: watch::Receiver<Arc<Config>>, files_max: Option<u64>) {
+    while config.changed().await.is_ok() {
+        let config = config.borrow_and_update().clone();
+        pool.configure(&settings(&config, files_max)).await;
+    }
+}
+
+/// Ends when a worker has.
+async fn alive(pool: Pool) {
+    let mut ticks = tokio::time::interval(ALIVE_EVERY);
+    while !pool.shared.has_dead_worker() {
+        ticks.tick().await;
+    }
+    error!(event = "worker_dead", "a worker has stopped");
+}
+
+/// A signal stream that cannot be had never signals.
+fn stream(kind: SignalKind) -> Option<tokio::signal::unix::Signal> {
+    signal(kind).inspect_err(|error| error!(%error, "cannot listen to a signal")).ok()
+}

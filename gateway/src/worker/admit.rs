@@ -1,0 +1,178 @@
+//! Who may open a connection: every question that the request and the load can answer.
+//!
+//! Cheapest first: form, address and accept rate, full and draining, origin, token, user.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering},
+};
+
+use headgate_crds::v1alpha1::{AuthMode, CompressionMode, Permission};
+use http::{HeaderMap, header, request::Parts};
+use smallvec::SmallVec;
+use tracing::debug;
+
+use super::{settings::Settings, shared::Shared, subscribe::unix_now};
+use crate::{
+    admission::{address, load::Place, origin, refusal::Refusal},
+    auth::{identity::Identity, token::TokenError},
+    protocol::close::CloseReason,
+    websocket::handshake::{self, Upgrade},
+};
+
+/// What one handshake is decided by.
+pub struct Admission {
+    /// What all workers look at.
+    pub shared: Arc<Shared>,
+    /// The configuration when it was accepted: a change is for the next one.
+    pub settings: Arc<Settings>,
+    /// Who is at the other end of the socket, or behind it where a PROXY header said so.
+    pub peer: IpAddr,
+}
+
+/// An upgrade that is granted.
+pub struct Admitted {
+    /// What was agreed on.
+    pub upgrade: Upgrade,
+    /// Who the client is.
+    pub identity: Identity,
+    /// What it may do now.
+    pub admittance: Admittance,
+    /// Its address, as far as proxies are believed.
+    pub address: IpAddr,
+    /// What it takes up.
+    pub places: SmallVec<[Place; 2]>,
+}
+
+/// What becomes of an upgraded connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admittance {
+    /// It may go on.
+    Open,
+    /// It has to bring a token first.
+    Unauthenticated,
+    /// It is the conformance suite's.
+    Echo,
+    /// A browser sees no status, so it is told by a close.
+    Doomed(CloseReason),
+}
+
+impl Admission {
+    /// Decides about a request.
+    pub fn admit(&self, parts: &Parts) -> Result<Admitted, Refusal> {
+        let spec = self.settings.spec();
+        let is_echo = self.shared.echo.as_deref().is_some_and(|echo| echo == parts.uri.path());
+        let path = if is_echo { parts.uri.path() } else { &spec.path };
+        let compression = spec.compression.mode == CompressionMode::Shared;
+        let upgrade = handshake::check(parts, path, compression).map_err(Refusal::Handshake)?;
+        let source = &spec.client_address;
+        let address =
+            address::client(self.peer, &parts.headers, source.from, &source.trusted_proxies);
+        let mut admitted = Admitted {
+            upgrade,
+            identity: Identity::default(),
+            admittance: if is_echo { Admittance::Echo } else { Admittance::Open },
+            address,
+            places: SmallVec::new(),
+        };
+        self.take_places(&mut admitted)?;
+        if is_echo {
+            return Ok(admitted);
+        }
+        if !origin::is_allowed(&parts.headers, &spec.allowed_origins, spec.missing_origin) {
+            return Err(Refusal::Origin);
+        }
+        if spec.auth.mode != AuthMode::Disabled {
+            let is_page = parts.headers.contains_key(header::ORIGIN);
+            self.authenticate(parts, is_page, &mut admitted)?;
+        }
+        Ok(admitted)
+    }
+
+    fn take_places(&self, admitted: &mut Admitted) -> Result<(), Refusal> {
+        let Self { shared, settings, .. } = self;
+        let limits = &settings.spec().limits;
+        let now_ms = shared.now_ms();
+        if admitted.admittance != Admittance::Echo {
+            let address = address::key(admitted.address);
+            admitted.places.extend(shared.load.address(now_ms, address, &limits.per_address)?);
+            shared.load.accept(now_ms, &limits.connect_rate)?;
+        }
+        if shared.is_draining.load(Ordering::Relaxed) {
+            return Err(Refusal::Draining);
+        }
+        let capacity = settings.capacity as usize;
+        let place = shared.load.connect(capacity).or_else(|full| {
+            // Who takes the place of the longest idle may come in while that one goes.
+            let idle_max = limits.max_idle_connections.ok_or(full)? as usize;
+            if shared.make_room(idle_max) { shared.load.connect(usize::MAX) } else { Err(full) }
+        })?;
+        admitted.places.push(place);
+        Ok(())
+    }
+
+    /// What the token decides: by a refusal, or to a page, which sees none, by a close.
+    fn authenticate(
+        &self,
+        parts: &Parts,
+        is_page: bool,
+        admitted: &mut Admitted,
+    ) -> Result<(), Refusal> {
+        let auth = &self.settings.spec().auth;
+        let told = |reason, refusal| {
+            if is_page { Ok(Admittance::Doomed(reason)) } else { Err(refusal) }
+        };
+        match self.identify(parts, &admitted.upgrade) {
+            Ok(Some(identity)) => {
+                admitted.identity = identity;
+                if let Some(user) = &admitted.identity.user {
+                    let users_max = self.settings.spec().limits.connections_per_user;
+                    match self.shared.load.user(user, users_max) {
+                        Ok(place) => admitted.places.push(place),
+                        Err(refusal) => {
+                            admitted.admittance = told(CloseReason::UserConnections, refusal)?;
+                        }
+                    }
+                }
+            }
+            Ok(None) if auth.mode == AuthMode::Optional => {}
+            Ok(None) if auth.first_message == Permission::Allow => {
+                admitted.admittance = Admittance::Unauthenticated;
+            }
+            Ok(None) | Err(TokenError::Refused(_)) => {
+                admitted.admittance = told(CloseReason::TokenRefused, Refusal::Token)?;
+            }
+            Err(TokenError::Expired) => {
+                admitted.admittance = told(CloseReason::TokenExpired, Refusal::Token)?;
+            }
+            Err(TokenError::Undecided) => {
+                admitted.admittance = told(CloseReason::Undecided, Refusal::Keys)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Who a request says it is: the first token that is present counts.
+    fn identify(&self, parts: &Parts, upgrade: &Upgrade) -> Result<Option<Identity>, TokenError> {
+        let is_in_query = self.settings.spec().auth.token_in_query == Permission::Allow;
+        let query = parts.uri.query().filter(|_| is_in_query);
+        let token = bearer(&parts.headers)
+            .or(upgrade.token.as_ref().map(|it| it.0.as_str()))
+            .or_else(|| query?.split('&').find_map(|it| it.strip_prefix("token=")));
+        let Some(token) = token else { return Ok(None) };
+        let now = unix_now();
+        let verified = self.settings.verifier.verify(token, now).and_then(|identity| {
+            let is_revoked = self.shared.revocations.read().contain(&identity, now);
+            if is_revoked { Err(TokenError::Refused("revoked")) } else { Ok(identity) }
+        });
+        verified.map(Some).inspect_err(|error| {
+            debug!(event = "token_refused", peer = %self.peer, %error, "token refused");
+        })
+    }
+}
+
+/// The token of an `Authorization` header; another scheme is ignored.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}

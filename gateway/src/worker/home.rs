@@ -1,0 +1,203 @@
+//! What a worker does for the topics whose home it is: order, keep, and say who is to have it.
+
+use std::sync::Arc;
+
+use super::{
+    key::ConnectionKey,
+    message::{Answered, Asker, Attach, HistoryQuestion, Message},
+    worker::Worker,
+};
+use crate::{
+    broker::{
+        Announcement, HistoryError, HistoryPage, Members, Outcome, Position, Publication, Publish,
+        WorkerSet,
+    },
+    protocol::{Dialect, encoded::Encoded, error::ErrorCode, reply, topic::Topic},
+};
+
+/// What a `history` reply holds at most, in bytes, so that it fits beside what else waits.
+const PAGE_BYTES_MAX: usize = 256 * 1024;
+
+impl Worker {
+    /// Does what one message says.
+    pub fn one(&mut self, message: Message) {
+        match message {
+            Message::Publish(publish, asker) => self.publish(publish, asker),
+            Message::Attach(attach) => self.attach_for(attach),
+            Message::Join(topic, member, mode) => {
+                let announcement = self.partition.join(self.now, &topic, member, mode);
+                self.have_announced(announcement);
+            }
+            Message::Leave(topic, connection) => {
+                let announcement = self.partition.leave(self.now, &topic, &connection);
+                self.have_announced(announcement);
+            }
+            Message::Detach(topic, worker) => self.partition.detach(&topic, worker),
+            Message::History(question, asker) => self.history(question, asker),
+            Message::Presence(topic, asker) => self.presence(topic, asker),
+            Message::Deliver(publication) => self.deliver(&[publication]),
+            Message::Attached(answer, attached) => self.attached(&answer, attached),
+            Message::Announce(announcement) => self.announce(&announcement),
+            Message::Reset(reset) => self.reset(&reset),
+            Message::Reply(connection, encoded) => {
+                if self.find(connection).is_some() {
+                    self.send(connection.slot(), &encoded);
+                }
+            }
+            Message::Answer(connection, id, topic, answered) => {
+                if self.find(connection).is_some_and(|it| it.closing.is_none()) {
+                    self.answer(connection, id.as_deref(), &topic, &answered);
+                }
+            }
+            Message::Command(command) => self.command(command),
+        }
+    }
+
+    fn publish(&mut self, publish: Publish, asker: Asker<Option<Position>>) {
+        let history = self.settings.history(&publish.topic);
+        let topic = publish.topic.clone();
+        let position = match self.partition.publish(self.now, publish, history) {
+            Outcome::Duplicate(position) => Some(position),
+            Outcome::Published { publication, to } => {
+                let position = publication.position;
+                self.hand_on(&publication, to);
+                position
+            }
+        };
+        match asker {
+            Asker::Nobody => {}
+            // Who has given up waiting has no use for the answer.
+            Asker::Api(done) => drop(done.send(position)),
+            Asker::Client(connection, id) => {
+                let offset = position.map(|it| it.offset);
+                let reply = Encoded::text(96, |out| {
+                    reply::published(out, id.as_deref(), topic.name(), offset);
+                });
+                self.shared.send(connection.worker(), Message::Reply(connection, reply));
+            }
+        }
+    }
+
+    fn hand_on(&self, publication: &Arc<Publication>, to: WorkerSet) {
+        for worker in to.iter() {
+            self.shared.send(worker, Message::Deliver(Arc::clone(publication)));
+        }
+    }
+
+    fn attach_for(&mut self, attach: Attach) {
+        let Attach { topic, answer, recover, member } = attach;
+        let history = self.settings.history(&topic);
+        let worker = answer.connection.worker();
+        let attached = self.partition.attach(self.now, &topic, worker, recover, history);
+        self.shared.send(worker, Message::Attached(answer, attached));
+        if let Some((member, mode)) = member {
+            let announcement = self.partition.join(self.now, &topic, member, mode);
+            self.have_announced(announcement);
+        }
+    }
+
+    /// Has every worker with subscribers tell them.
+    pub fn have_announced(&self, announcement: impl IntoIterator<Item = Announcement>) {
+        for announcement in announcement {
+            for worker in announcement.to.iter() {
+                self.shared.send(worker, Message::Announce(announcement.clone()));
+            }
+        }
+    }
+
+    fn history(
+        &mut self,
+        question: HistoryQuestion,
+        asker: Asker<Result<HistoryPage, HistoryError>>,
+    ) {
+        let HistoryQuestion { topic, since, limit } = question;
+        let history = self.settings.history(&topic);
+        let mut page = self.partition.history(self.now, &topic, since, limit, history);
+        if let Ok(page) = &mut page {
+            let bytes_max = PAGE_BYTES_MAX.min(self.settings.bounds.bytes_max / 2);
+            shorten(page, since.is_some(), bytes_max);
+        }
+        match asker {
+            Asker::Nobody => {}
+            Asker::Api(done) => drop(done.send(page)),
+            Asker::Client(connection, id) => {
+                let answer = Message::Answer(connection, id, topic, Answered::History(page));
+                self.shared.send(connection.worker(), answer);
+            }
+        }
+    }
+
+    fn presence(&mut self, topic: Topic, asker: Asker<Members>) {
+        let members = self.partition.presence(&topic);
+        match asker {
+            Asker::Nobody => {}
+            Asker::Api(done) => drop(done.send(members)),
+            Asker::Client(connection, id) => {
+                let answer = Message::Answer(connection, id, topic, Answered::Presence(members));
+                self.shared.send(connection.worker(), answer);
+            }
+        }
+    }
+
+    /// Answers a client here with what a home elsewhere found.
+    fn answer(
+        &mut self,
+        connection: ConnectionKey,
+        id: Option<&str>,
+        topic: &Topic,
+        answered: &Answered,
+    ) {
+        let slot = connection.slot();
+        let name = topic.name();
+        match answered {
+            Answered::History(Ok(page)) => {
+                if let Some(gap) = page.gap {
+                    // What was removed after the client's position is told first.
+                    let at = Position { offset: gap.offset + 1, ..gap };
+                    self.reply(slot, |out| reply::gap(out, name, Some(at)));
+                }
+                let dialect = self.find(connection).map_or(Dialect::V1, |it| it.dialect);
+                self.reply(slot, |out| {
+                    let messages = page.messages.iter().map(|it| it.payload(dialect));
+                    reply::history(out, id, name, page.top, messages, page.more);
+                });
+            }
+            Answered::History(Err(error)) => {
+                let code = match error {
+                    HistoryError::EpochChanged => ErrorCode::EpochChanged,
+                    HistoryError::NoHistory => ErrorCode::Forbidden,
+                };
+                self.error(slot, id, code, &error.to_string());
+            }
+            Answered::Presence(members) => self.reply(slot, |out| {
+                let shown = members.members.iter().map(|it| it.as_reply());
+                reply::presence(out, id, name, shown, members.total, true);
+            }),
+        }
+    }
+}
+
+/// Keeps of a page what a client can take at once: the beginning of what came after a position, or
+/// the end of what is newest.
+fn shorten(page: &mut HistoryPage, is_after_position: bool, bytes_max: usize) {
+    let bytes = |it: &Arc<Publication>| it.payload(Dialect::V1).len();
+    let fit = |messages: &mut dyn Iterator<Item = &Arc<Publication>>| {
+        let mut total = 0;
+        messages
+            .take_while(|it| {
+                total += bytes(it);
+                total <= bytes_max
+            })
+            .count()
+            .max(1)
+    };
+    if is_after_position {
+        let kept = fit(&mut page.messages.iter());
+        page.more |= kept < page.messages.len();
+        page.messages.truncate(kept);
+    } else {
+        let kept = fit(&mut page.messages.iter().rev());
+        let dropped = page.messages.len().saturating_sub(kept);
+        page.messages.drain(..dropped);
+    }
+}
