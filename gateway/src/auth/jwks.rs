@@ -54,7 +54,7 @@ pub fn parse(document: &[u8]) -> Result<Vec<Key>, JwksError> {
     }
     let mut keys: Vec<Key> = Vec::new();
     for key in jwks.iter().filter_map(|jwk| key(jwk)) {
-        let is_new = keys.iter().all(|known| (known.id, &known.kid) != (key.id, &key.kid));
+        let is_new = !keys.iter().any(|known| known.is_same(&key));
         keys.extend(is_new.then_some(key));
     }
     if keys.is_empty() { Err(JwksError::Useless(jwks.len())) } else { Ok(keys) }

@@ -102,6 +102,11 @@ impl Key {
         Self { algorithm, kid, id, material: Material::Public(key) }
     }
 
+    /// Whether it is the same key of the same name.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.id, &self.kid) == (other.id, &other.kid)
+    }
+
     /// Whether a token may be signed with this key, from what its header says.
     pub(super) fn is_meant(&self, token: &Jws<'_>) -> bool {
         let is_named = match (&self.kid, token.kid()) {

@@ -29,7 +29,7 @@ pub enum KeySet {
 
 impl KeySet {
     /// The keys that verify tokens.
-    pub(super) fn trusted(&self) -> &[Key] {
+    pub fn trusted(&self) -> &[Key] {
         match self {
             Self::Known { keys, .. } => keys,
             Self::Unused | Self::Awaited { .. } => &[],

@@ -1,4 +1,4 @@
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ fn every_public_key_verifies_what_its_owner_signs() {
         let jwk = provider.jwk(&json!({"alg": alg, "kid": "1", "use": "sig"}));
         let keys = parse(set(&[jwk]).as_bytes()).unwrap();
         assert_eq!(keys[0].algorithm, *algorithm);
-        let set = KeySet::Known { keys: keys.into(), absent: Default::default() };
+        let set = KeySet::Known { keys: keys.into(), absent: Arc::default() };
         let verifier = Verifier { set, ..Verifier::default() };
         let token = provider.sign(&json!({"kid": "1"}), &json!({"exp": 9}));
 
@@ -146,7 +146,7 @@ fn documents_of_another_form_are_refused() {
     {
         assert_eq!(error(document), Form, "{document}");
     }
-    let list = set(&[key.clone()]);
+    let list = set(std::slice::from_ref(&key));
     assert_eq!(error(&list.replacen('{', r#"{"keys":[],"#, 1)), Form);
     assert_eq!(error(r#"{"keys":[]}"#), Useless(0));
     assert_eq!(error(&set(&[json!({}), json!(1)])), Useless(2));
