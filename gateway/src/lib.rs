@@ -15,6 +15,7 @@ pub mod broker;
 pub mod session;
 pub mod hub;
 pub mod config;
+pub mod jwks;
 pub mod telemetry;
 pub mod worker;
 pub mod api;

@@ -16,6 +16,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("session", &["admission", "auth", "protocol"]),
     ("hub", &["protocol"]),
     ("config", &["auth", "broker", "hub", "protocol", "websocket"]),
+    ("jwks", &["auth", "config"]),
     ("telemetry", &["admission", "protocol"]),
     (
         "worker",
@@ -25,15 +26,16 @@ const KNOWS: &[(&str, &[&str])] = &[
             "broker",
             "config",
             "hub",
+            "jwks",
             "protocol",
             "session",
             "telemetry",
             "websocket",
         ],
     ),
-    ("api", &["auth", "broker", "config", "protocol", "telemetry", "worker"]),
+    ("api", &["auth", "broker", "config", "jwks", "protocol", "telemetry", "worker"]),
     ("cli", &["auth", "telemetry"]),
-    ("serve", &["api", "cli", "config", "telemetry", "worker"]),
+    ("serve", &["api", "cli", "config", "jwks", "telemetry", "worker"]),
 ];
 
 /// Files that do no I/O and read no clock, by the start of their path under `src/`.

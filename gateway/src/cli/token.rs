@@ -170,6 +170,7 @@ impl Token {
             audience: self.audience.clone(),
             requires_user: true,
             keys: vec![key],
+            ..Verifier::default()
         };
         verifier
             .verify(token, now)

@@ -3,7 +3,7 @@
 use headgate_crds::v1alpha1::{AuthMode, JwtKey, RealtimeGatewaySpec};
 
 use super::secret::Secret;
-use crate::auth::token::{Key, KeyError, Verifier};
+use crate::auth::token::{Key, KeyError, KeySet, Verifier};
 
 /// Reads one key's file.
 pub(super) fn parse(key: &JwtKey, file: &Secret) -> Result<Key, KeyError> {
@@ -18,5 +18,7 @@ pub(super) fn verifier(spec: &RealtimeGatewaySpec, keys: Vec<Key>) -> Verifier {
         audience: jwt.and_then(|jwt| jwt.audience.clone()),
         requires_user: spec.auth.mode == AuthMode::Required,
         keys,
+        // Its keys are not in the files; they join later, if there is one.
+        set: KeySet::Unused,
     }
 }

@@ -20,7 +20,7 @@ pub mod position;
 pub mod topic;
 
 pub mod data;
-mod object;
+pub mod object;
 pub mod request;
 
 pub mod encoded;
