@@ -56,6 +56,18 @@ pub fn read(bytes: &[u8], rules: &Rules) -> Vec<Said> {
     said
 }
 
+/// Whether a reader said what the model says. Where an inflated message is both too big and corrupt,
+/// the reader may have seen the one or the other.
+pub fn is_said(by_reader: &[Said], by_model: &[Said], rules: &Rules) -> bool {
+    let either = |wrong: &Said| match wrong {
+        Said::Wrong(Wrong::TooBig) if rules.deflate => Said::Wrong(Wrong::Protocol),
+        said => said.clone(),
+    };
+    by_reader == by_model
+        || by_model.last() == Some(&Said::Wrong(Wrong::TooBig))
+            && by_reader.iter().map(either).eq(by_model.iter().map(either))
+}
+
 /// A frame whose header is whole; its payload may be cut by the end.
 struct Frame {
     is_final: bool,
