@@ -6,5 +6,6 @@
 pub mod address;
 pub mod load;
 pub mod origin;
+pub mod proxy;
 pub mod rate;
 pub mod refusal;

@@ -1,6 +1,6 @@
 //! What a token says of a client.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use headgate_crds::value::ChannelPattern;
 
@@ -31,7 +31,7 @@ impl Grants {
 }
 
 /// Who a client is. The default is anonymous.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Identity {
     /// `sub`.
     pub user: Option<Arc<str>>,
@@ -45,4 +45,19 @@ pub struct Identity {
     pub info: Option<Arc<str>>,
     /// Who vouched; `None` without a token.
     pub key: Option<KeyId>,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        /// Who has no token has no grants, and they all have the same none.
+        static NONE: LazyLock<Arc<Grants>> = LazyLock::new(Arc::default);
+        Self {
+            user: None,
+            expires: None,
+            grants: Arc::clone(&NONE),
+            jti: None,
+            info: None,
+            key: None,
+        }
+    }
 }

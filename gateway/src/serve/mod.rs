@@ -24,7 +24,9 @@ use crate::{
         Serve, exit,
         start::{Base, capacity, follow, start},
     },
+    auth::token::Verifier,
     config::Config,
+    jwks,
     telemetry::trace::Traces,
     worker::{
         pool::{Pool, Start, Started},
@@ -88,12 +90,15 @@ pub async fn serve(options: Serve) -> ExitCode {
     let Some(config) = config else { return ExitCode::from(exit::INTERNAL) };
     essential.spawn(follow(config.clone(), log.handle(), otlp));
 
-    let settings = settings(&config.borrow().clone(), files_max);
+    let (keys, keep) = jwks::keep(config.clone());
+    essential.spawn(keep.run());
+    let settings = settings(&config, &keys.verifier, files_max);
     let started = Pool::start(Start {
         listen: options.listen,
         settings,
         metrics,
         traces: traces.clone(),
+        asks: keys.asks.clone(),
         echo: options.conformance_echo,
     });
     let Started { pool, address, threads } = match started {
@@ -103,7 +108,7 @@ pub async fn serve(options: Serve) -> ExitCode {
             return ExitCode::from(exit::UNAVAILABLE);
         }
     };
-    essential.spawn(apply(pool.clone(), config.clone(), files_max));
+    essential.spawn(apply(pool.clone(), config.clone(), keys.verifier.clone(), files_max));
     essential.spawn(alive(pool.clone()));
     running.send_replace(Some(Running { pool: pool.clone(), config: config.clone() }));
     phase.send_replace(Phase::Serving);
@@ -157,16 +162,34 @@ async fn bind(options: &Serve) -> Option<TcpListener> {
     }
 }
 
-fn settings(config: &Arc<Config>, files_max: Option<u64>) -> Arc<Settings> {
-    let verifier = Arc::new(config.verifier.clone());
-    Arc::new(Settings::new(Arc::clone(config), verifier, capacity(config, files_max)))
+fn settings(
+    config: &watch::Receiver<Arc<Config>>,
+    verifier: &watch::Receiver<Arc<Verifier>>,
+    files_max: Option<u64>,
+) -> Arc<Settings> {
+    let config = Arc::clone(&config.borrow());
+    let capacity = capacity(&config, files_max);
+    Arc::new(Settings::new(config, Arc::clone(&verifier.borrow()), capacity))
 }
 
-/// Keeps the workers at the configuration, until it is gone.
-async fn apply(pool: Pool, mut config: watch::Receiver<Arc<Config>>, files_max: Option<u64>) {
-    while config.changed().await.is_ok() {
-        let config = config.borrow_and_update().clone();
-        pool.configure(&settings(&config, files_max)).await;
+/// Keeps the workers at the configuration and its keys, until it is gone.
+async fn apply(
+    pool: Pool,
+    mut config: watch::Receiver<Arc<Config>>,
+    mut verifier: watch::Receiver<Arc<Verifier>>,
+    files_max: Option<u64>,
+) {
+    loop {
+        let changed = tokio::select! {
+            changed = config.changed() => changed,
+            changed = verifier.changed() => changed,
+        };
+        if changed.is_err() {
+            return;
+        }
+        config.mark_unchanged();
+        verifier.mark_unchanged();
+        pool.configure(&settings(&config, &verifier, files_max)).await;
     }
 }
 

@@ -7,9 +7,12 @@ use std::fmt;
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-/// What the sender has left off, and then an empty final block. That is understood only where a
-/// block may begin: so a message that was cut short is noticed.
-const TAIL: [u8; 9] = [0x00, 0x00, 0xff, 0xff, 0x01, 0x00, 0x00, 0xff, 0xff];
+/// What the sender has left off.
+const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
+/// An empty final block. It is understood as one only where a block may begin: so a message that was
+/// cut short is noticed.
+const END: [u8; 5] = [0x01, 0x00, 0x00, 0xff, 0xff];
 
 /// The most final blocks in one message. One is rare, and each costs a window's copy.
 const FINAL_BLOCKS_MAX: u32 = 256;
@@ -67,10 +70,17 @@ impl Inflater {
             }
             self.go_on_after_final_block()?;
         }
-        let mut tail = TAIL.as_slice();
-        match self.run(&mut tail, bytes_max)? {
-            Progress::Ended if tail.is_empty() => Ok(&self.message),
-            Progress::Ended | Progress::WantsMore => Err(InflateError::Corrupt),
+        let (mut tail, mut end) = (TAIL.as_slice(), END.as_slice());
+        if self.run(&mut tail, bytes_max)? == Progress::Ended {
+            return Err(InflateError::Corrupt);
+        }
+        let bytes = self.message.len();
+        let is_ended = self.run(&mut end, bytes_max) == Ok(Progress::Ended) && end.is_empty();
+        // A stored block that was cut short takes what we add for its own.
+        if is_ended && self.message.len() == bytes {
+            Ok(&self.message)
+        } else {
+            Err(InflateError::Corrupt)
         }
     }
 
@@ -194,6 +204,10 @@ mod tests {
         check(b"\xf2\x48\xcd\xc9", corrupt);
         check(b"\x00\xff\xff\x00\x00abc", corrupt);
         check(b"\x00\x05\x00\xfa\xffHel", corrupt);
+        // Stored blocks that lack as many bytes as we add, or lack more than the bound.
+        check(b"\x01\x09\x00\xf6\xff", corrupt);
+        check(b"\x01\x04\x00\xfb\xff", corrupt);
+        assert_eq!(Inflater::default().inflate(b"\x00\xff", 5), Err(InflateError::Corrupt));
         check(b"\x03\x13\x00\x00", corrupt);
         check(b"", corrupt);
     }

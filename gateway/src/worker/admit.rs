@@ -161,7 +161,7 @@ impl Admission {
             .or_else(|| query?.split('&').find_map(|it| it.strip_prefix("token=")));
         let Some(token) = token else { return Ok(None) };
         let now = unix_now();
-        let verified = self.settings.verifier.verify(token, now).and_then(|identity| {
+        let verified = self.shared.asks.verify(&self.settings.verifier, token, now).and_then(|identity| {
             let is_revoked = self.shared.revocations.read().contain(&identity, now);
             if is_revoked { Err(TokenError::Refused("revoked")) } else { Ok(identity) }
         });

@@ -3,14 +3,15 @@
 use std::{
     cell::RefCell,
     io,
-    net::{SocketAddr, TcpListener as StdListener},
+    net::{IpAddr, SocketAddr, TcpListener as StdListener},
     rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
 use bytes::Bytes;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use headgate_crds::v1alpha1::ClientAddressFrom;
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     time::timeout,
@@ -22,6 +23,7 @@ use super::{
     connection::{Connection, Stage},
     drive,
     key::ConnectionKey,
+    prefixed::{self, Prefixed},
     settings::Settings,
     shared::Shared,
     transport::Transport,
@@ -29,7 +31,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    admission::load::Place,
+    admission::{address, load::Place},
     hub::outbox::Outbox,
     session::{heartbeat::Heartbeat, pace::Pace},
     websocket::assembler::Assembler,
@@ -57,6 +59,9 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
             socket.set_reuse_address(true)?;
             socket.set_reuse_port(true)?;
             socket.set_nonblocking(true)?;
+            // Accepted sockets have them from here.
+            socket.set_tcp_nodelay(true)?;
+            socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
             socket.bind(&address.into())?;
             socket.listen(BACKLOG)?;
             Ok(socket.into())
@@ -132,9 +137,6 @@ struct Handshake {
 impl Handshake {
     /// Makes a connection of a socket, or tells the client why not, within `handshakeTimeout`.
     async fn run(self, tcp: TcpStream, peer: SocketAddr) {
-        // Neither can fail on a socket that is there, and on one that is not nothing matters.
-        let _ = tcp.set_nodelay(true);
-        let _ = SockRef::from(&tcp).set_tcp_user_timeout(Some(UNACKNOWLEDGED));
         let within = self.settings.spec().limits.handshake_timeout.get();
         let upgraded = timeout(within, async {
             // Who says nothing costs a socket, and none of what reads a request.
@@ -154,27 +156,42 @@ impl Handshake {
 
     async fn upgrade(
         &self,
-        tcp: TcpStream,
+        mut tcp: TcpStream,
         peer: SocketAddr,
     ) -> Result<(Transport, Bytes, Admitted), Failed> {
-        let admission = Admission {
-            shared: Arc::clone(&self.shared),
-            settings: Arc::clone(&self.settings),
-            peer: peer.ip().to_canonical(),
-        };
+        let mut peer = peer.ip().to_canonical();
+        let mut first = Bytes::new();
+        if self.expects_proxy_header(peer) {
+            let header = prefixed::read_header(&mut tcp).await.map_err(|_| Failed::Gone)?;
+            let (source, behind) = header.ok_or(Failed::ProxyHeader)?;
+            peer = source.map_or(peer, |it| it.ip().to_canonical());
+            first = behind;
+        }
+        let tcp = Prefixed::new(first, tcp);
+        let (shared, settings) = (Arc::clone(&self.shared), Arc::clone(&self.settings));
+        let admission = Admission { shared, settings, peer };
         match &self.settings.config.tls {
             None => {
                 let Upgraded { stream, early, admitted } = upgrade(tcp, &admission).await?;
-                Ok((Transport::Plain(stream), early, admitted))
+                let (rest, tcp) = stream.into_parts();
+                Ok((Transport::Plain(tcp), [early, rest].concat().into(), admitted))
             }
             Some(tls) => {
                 let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(&tls.server));
                 let stream = acceptor.accept(tcp).await.map_err(|_| Failed::Tls)?;
                 let Upgraded { stream, early, admitted } = upgrade(stream, &admission).await?;
+                // The handshake has read everything that came before it ended.
                 let (tcp, session) = stream.into_inner();
-                Ok((Transport::tls(tcp, session), early, admitted))
+                Ok((Transport::tls(tcp.into_parts().1, session), early, admitted))
             }
         }
+    }
+
+    /// Whoever is believed has to say whom it speaks for.
+    fn expects_proxy_header(&self, peer: IpAddr) -> bool {
+        let source = &self.settings.spec().client_address;
+        source.from == ClientAddressFrom::ProxyProtocol
+            && address::is_trusted(peer, &source.trusted_proxies)
     }
 
     /// Makes a connection of what was admitted, with a task of its own.

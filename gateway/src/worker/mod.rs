@@ -20,6 +20,7 @@ pub mod shared;
 
 mod admit;
 mod listen;
+mod prefixed;
 mod run;
 mod upgrade;
 

@@ -33,6 +33,7 @@ use crate::{
         ClientPosition, HistoryBytes, HistoryError, HistoryPage, Homes, Members, Position, Publish,
         WorkerSet,
     },
+    jwks::Asks,
     protocol::topic::Topic,
     telemetry::{metrics::Metrics, trace::Traces},
 };
@@ -64,6 +65,8 @@ pub struct Start {
     pub metrics: Arc<Metrics>,
     /// What makes spans.
     pub traces: Traces,
+    /// Verifies tokens.
+    pub asks: Asks,
     /// The path that echoes, for the conformance suite.
     pub echo: Option<String>,
 }
@@ -91,7 +94,7 @@ impl Pool {
     ///
     /// Where the address cannot be listened on.
     pub fn start(start: Start) -> std::io::Result<Started> {
-        let Start { listen, settings, metrics, traces, echo } = start;
+        let Start { listen, settings, metrics, traces, asks, echo } = start;
         let count = std::thread::available_parallelism()
             .map_or(1, std::num::NonZero::get)
             .min(WorkerSet::WORKERS_MAX);
@@ -111,6 +114,7 @@ impl Pool {
             handshake_over: Notify::new(),
             metrics,
             traces,
+            asks,
             revocations: RwLock::default(),
             settings: ArcSwap::new(settings),
             is_draining: false.into(),

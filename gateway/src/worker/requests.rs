@@ -275,7 +275,7 @@ impl Worker {
             return Err(ErrorCode::Forbidden.into());
         }
         let now = unix_now();
-        let verified = settings.verifier.verify(token, now).and_then(|identity| {
+        let verified = self.shared.asks.verify(&settings.verifier, token, now).and_then(|identity| {
             let is_revoked = self.shared.revocations.read().contain(&identity, now);
             if is_revoked { Err(TokenError::Refused("revoked")) } else { Ok(identity) }
         });

@@ -20,6 +20,7 @@ use crate::{
     admission::load::Load,
     auth::revocations::Revocations,
     broker::{HistoryBytes, Homes},
+    jwks::Asks,
     protocol::topic::Topic,
     telemetry::{metrics::Metrics, trace::Traces},
 };
@@ -43,6 +44,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// What makes spans.
     pub traces: Traces,
+    /// Verifies tokens, and asks for keys that are not known.
+    pub asks: Asks,
     /// Who is no longer welcome. Looked at where connections begin, never for a message.
     pub revocations: RwLock<Revocations>,
     /// The configuration in use.

@@ -63,18 +63,15 @@ impl Worker {
         let most = self.settings.spec().limits.channels_per_connection as usize;
         let own = topics.iter().filter(|it| it.is_reserved()).count();
         topics.truncate(own + most);
-        // One more, so that it cannot open before all are asked for.
-        self.set_stage(key, Stage::Opening(topics.len() + 1));
+        if let Some(connection) = self.find(key) {
+            connection.subscriptions.reserve_exact(topics.len());
+            // One more, so that it cannot open before all are asked for.
+            connection.stage = Stage::Opening(topics.len() + 1);
+        }
         for topic in topics {
             self.subscribe(key, &topic, Begin::Opening);
         }
         self.opened_one(key);
-    }
-
-    fn set_stage(&mut self, key: ConnectionKey, stage: Stage) {
-        if let Some(connection) = self.find(key) {
-            connection.stage = stage;
-        }
     }
 
     /// One of the homes that an opening session waits for has answered.

@@ -6,9 +6,10 @@ use std::{
     task::{Context, Poll},
 };
 
+use rustix::{io::Errno, net::SendFlags};
 use rustls::ServerConnection;
 use tokio::{
-    io::{AsyncRead, ReadBuf},
+    io::{AsyncRead, Interest, ReadBuf},
     net::TcpStream,
 };
 
@@ -100,7 +101,7 @@ impl Transport {
     /// Writes what it takes, in one system call where it can.
     pub fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match (self, slices) {
-            (Self::Plain(tcp), [one]) => tcp.try_write(one),
+            (Self::Plain(tcp), [one]) => send(tcp, one),
             (Self::Plain(tcp), many) => tcp.try_write_vectored(many),
             (Self::Tls(tls), slices) => tls.write(slices),
         }
@@ -123,6 +124,17 @@ impl Transport {
         }
         // It fails where the peer is gone, and then there is nobody to tell.
         let _ = rustix::net::shutdown(self.tcp(), rustix::net::Shutdown::Write);
+    }
+}
+
+/// Writes to the socket itself: of tokio's bookkeeping nothing is touched unless the socket is full.
+fn send(tcp: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    match rustix::net::send(tcp, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+        Err(Errno::WOULDBLOCK) => {
+            // tokio learns it, or it would not wait for room.
+            tcp.try_io(Interest::WRITABLE, || Err(io::ErrorKind::WouldBlock.into()))
+        }
+        result => result.map_err(io::Error::from),
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Upgraded<S> {
 pub enum Failed {
     /// The client was told.
     Refused(Refusal),
+    /// A trusted proxy did not say whom it speaks for.
+    ProxyHeader,
     /// The TLS handshake.
     Tls,
     /// The client went away.
@@ -61,6 +63,7 @@ impl Failed {
     pub const fn label(&self) -> Option<&'static str> {
         match self {
             Self::Refused(refusal) => Some(refusal.code()),
+            Self::ProxyHeader => Some("proxy_header"),
             Self::Tls => Some("tls"),
             Self::Timeout => Some("timeout"),
             Self::Gone => None,
@@ -86,9 +89,9 @@ where
         std::future::ready(Ok::<_, Infallible>(response))
     });
     let mut connection = http1::Builder::new()
-        // The caller's bound on the whole handshake is shorter than any of the head alone.
+        // The caller's bound on the whole handshake is shorter than any of the head alone. Of headers
+        // hyper takes 100 by itself, which is the protocol's bound.
         .header_read_timeout(None)
-        .max_headers(256)
         .max_buf_size(64 * 1024)
         .keep_alive(false)
         .serve_connection(io, service);
