@@ -1,14 +1,16 @@
 //! The Memory broker: topics whose home is one worker, in that worker's memory.
 //!
 //! A topic is remembered while somebody is subscribed, something is stored, a key may come again,
-//! or a leave is to be told. One that comes later begins a new epoch, so nobody takes it for the
-//! old one. Nothing here waits, and all work but a change of rules is bounded by what is removed.
+//! or a leave is to be told; and for `maxAge` more, so that a client that is away for a moment finds
+//! its position good. One that comes later begins a new epoch, so nobody takes it for the old one.
+//! Nothing here waits, and all work but a change of rules is bounded by what is removed.
 //!
 //! `now` never goes back from one call to the next.
 
 #[cfg(test)]
 mod model;
 mod presence;
+mod rest;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -48,6 +50,8 @@ pub struct Partition {
     ledger: Ledger,
     /// The keys that were used, oldest first.
     keys: VecDeque<UsedKey>,
+    /// Topics with an epoch and nothing else, and when they may be forgotten.
+    resting: BinaryHeap<Reverse<(Duration, Topic, Epoch)>>,
     /// What rosters want to be looked at, and when.
     matters: BinaryHeap<Reverse<(Duration, Topic, Matter)>>,
 }
@@ -80,6 +84,7 @@ impl Partition {
             account: Account::new(bytes),
             ledger: Ledger::default(),
             keys: VecDeque::new(),
+            resting: BinaryHeap::new(),
             matters: BinaryHeap::new(),
         }
     }
@@ -102,7 +107,7 @@ impl Partition {
         let key = publish.key.clone();
         let state = self.topics.entry(topic.clone()).or_default();
         let to = state.interest;
-        let stream = stream(&mut state.stream, rule, &mut self.epochs);
+        let stream = stream(&mut state.stream, rule, &mut self.epochs, &mut self.account);
         if let Some(position) = key.as_ref().and_then(|key| stream.used(key, now)) {
             return Outcome::Duplicate(position);
         }
@@ -119,9 +124,9 @@ impl Partition {
         }
         trim(stream, now, &mut self.account);
         if stream.is_empty() {
-            self.settle(&topic);
+            self.settle(now, &topic);
         }
-        self.make_room();
+        self.make_room(now);
         Outcome::Published { publication, to }
     }
 
@@ -148,7 +153,7 @@ impl Partition {
                 missed: Vec::new(),
             };
         };
-        let stream = stream(&mut state.stream, rule, &mut self.epochs);
+        let stream = stream(&mut state.stream, rule, &mut self.epochs, &mut self.account);
         trim(stream, now, &mut self.account);
         let top = stream.top();
         match recover.and_then(|client| Some((client, stream.missed(client)?))) {
@@ -166,14 +171,15 @@ impl Partition {
     }
 
     /// Ends a worker's interest: its last subscriber of the topic went.
-    pub fn detach(&mut self, topic: &Topic, worker: usize) {
+    pub fn detach(&mut self, now: Duration, topic: &Topic, worker: usize) {
         if let Some(state) = self.topics.get_mut(topic) {
             let was_wanted = !state.interest.is_empty();
             state.interest.remove(worker);
             if was_wanted && state.interest.is_empty() && !topic.is_reserved() {
                 self.channels -= 1;
             }
-            self.settle(topic);
+            self.settle(now, topic);
+            self.make_room(now);
         }
     }
 
@@ -198,7 +204,7 @@ impl Partition {
         };
         trim(stream, now, &mut self.account);
         let page = stream.page(since, limit);
-        self.settle(topic);
+        self.settle(now, topic);
         page
     }
 
@@ -228,26 +234,36 @@ impl Partition {
         (stream.epoch() == epoch).then_some(stream)
     }
 
-    /// Forgets a topic that nothing is to be remembered of.
-    fn settle(&mut self, topic: &Topic) {
+    /// Forgets a topic that nothing is to be remembered of, or lets it rest.
+    fn settle(&mut self, now: Duration, topic: &Topic) {
         let Some(state) = self.topics.get_mut(topic) else {
             return;
         };
         if state.roster.as_ref().is_some_and(|roster| roster.is_empty()) {
             state.roster = None;
         }
-        if state.is_idle() {
-            self.topics.remove(topic);
-            // A flood of names must not hold its room for as long as the process lives.
-            let topics = self.topics.len();
-            if self.topics.capacity() > 4 * topics + 4096 {
-                self.topics.shrink_to(2 * topics);
-            }
+        if !state.is_idle() {
+            return;
+        }
+        if state.stream.is_some() {
+            self.rest(now, topic);
+        } else {
+            self.forget(topic);
+        }
+    }
+
+    fn forget(&mut self, topic: &Topic) {
+        self.topics.remove(topic);
+        // A flood of names must not hold its room for as long as the process lives.
+        let topics = self.topics.len();
+        if self.topics.capacity() > 4 * topics + 4096 {
+            self.topics.shrink_to(2 * topics);
         }
     }
 }
 
 impl State {
+    /// Whether there is nothing but perhaps the name of an epoch.
     fn is_idle(&self) -> bool {
         let Self { interest, stream, roster } = self;
         interest.is_empty()
@@ -256,14 +272,16 @@ impl State {
     }
 }
 
-/// The stream in `slot` under its rule of now, a new one where there is none.
+/// The stream in `slot` under its rule of now, a new one where there is none. It no longer rests.
 fn stream<'s>(
     slot: &'s mut Option<Box<Stream>>,
     rule: HistoryRule,
     epochs: &mut Epochs,
+    account: &mut Account,
 ) -> &'s mut Stream {
     let stream = slot.get_or_insert_with(|| Box::new(Stream::new(epochs.next(), rule)));
     stream.rule = rule;
+    rest::wake(stream, account);
     stream
 }
 

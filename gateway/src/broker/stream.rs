@@ -63,6 +63,10 @@ pub struct Stream {
     /// Offsets `removed + 1 ..= top`.
     stored: VecDeque<Arc<Publication>>,
     keys: HashMap<Key, Used, RandomState>,
+    /// Until when it is remembered though nobody is there and nothing is stored.
+    pub rests_until: Option<Duration>,
+    /// Whether somebody looks at it when that time comes.
+    pub has_alarm: bool,
 }
 
 /// The publication that a key was used for.
@@ -74,8 +78,16 @@ struct Used {
 
 impl Stream {
     pub fn new(epoch: Epoch, rule: HistoryRule) -> Self {
-        let keys = HashMap::default();
-        Self { epoch, rule, top: 0, removed: 0, stored: VecDeque::new(), keys }
+        Self {
+            epoch,
+            rule,
+            top: 0,
+            removed: 0,
+            stored: VecDeque::new(),
+            keys: HashMap::default(),
+            rests_until: None,
+            has_alarm: false,
+        }
     }
 
     pub const fn epoch(&self) -> Epoch {

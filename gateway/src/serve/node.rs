@@ -234,10 +234,11 @@ impl Gateway for Node {
     }
 
     async fn stats(&self, _: Scope) -> Result<Stats, ApiError> {
-        let channels = self.pool()?.channels().await?;
+        let pool = self.pool()?;
+        let channels = pool.channels().await?;
         let totals = self.metrics.totals();
         Ok(Stats {
-            active_connections: totals.connections_active.try_into().unwrap_or_default(),
+            active_connections: pool.shared.load.connections() as u64,
             total_connections: totals.connections_total,
             subscriptions: channels.iter().map(|it| it.subscribers as u64).sum(),
             channels: channels.len() as u64,

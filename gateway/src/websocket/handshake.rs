@@ -152,7 +152,9 @@ fn check_upgrade(headers: &HeaderMap) -> Result<(), HandshakeError> {
     if !lists(headers, &UPGRADE, b"websocket") {
         return Err(HandshakeError::BadHandshake("Upgrade is not websocket"));
     }
-    if only(headers, &SEC_WEBSOCKET_VERSION)? != b"13" {
+    // Who names no version is told the one there is, as who names another.
+    let is_missing = !headers.contains_key(SEC_WEBSOCKET_VERSION);
+    if is_missing || only(headers, &SEC_WEBSOCKET_VERSION)? != b"13" {
         return Err(HandshakeError::Version);
     }
     Ok(())
@@ -177,7 +179,6 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<&'a [u8], Hands
         (Some(value), None) => Ok(value.as_bytes().trim_ascii()),
         (None, _) => Err(HandshakeError::BadHandshake(match *name {
             HOST => "Host is missing",
-            SEC_WEBSOCKET_VERSION => "Sec-WebSocket-Version is missing",
             _ => "Sec-WebSocket-Key is missing",
         })),
         (Some(_), Some(_)) => Err(HandshakeError::BadHandshake(match *name {
@@ -298,17 +299,20 @@ mod tests {
                 "Sec-WebSocket-Key is missing",
                 "Sec-WebSocket-Key is there twice",
             ),
-            (
-                "sec-websocket-version",
-                "Sec-WebSocket-Version is missing",
-                "Sec-WebSocket-Version is there twice",
-            ),
         ] {
             let value = HEADERS.iter().find(|(it, _)| *it == name).unwrap().1.as_bytes();
 
             bad(&request(name, &[]), missing);
             bad(&request("", &[(name, value)]), twice);
         }
+    }
+
+    #[test]
+    fn a_version_is_there_once_and_who_names_none_is_told_it() {
+        let refused = check(&request("sec-websocket-version", &[]), "/ws", true);
+        assert_eq!(refused, Err(HandshakeError::Version));
+        let twice = ("sec-websocket-version", b"13".as_slice());
+        bad(&request("", &[twice]), "Sec-WebSocket-Version is there twice");
     }
 
     #[test]

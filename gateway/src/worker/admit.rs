@@ -5,6 +5,7 @@
 use std::{
     net::IpAddr,
     sync::{Arc, atomic::Ordering},
+    time::SystemTime,
 };
 
 use headgate_crds::v1alpha1::{AuthMode, CompressionMode, Permission};
@@ -17,6 +18,7 @@ use crate::{
     admission::{address, load::Place, origin, refusal::Refusal},
     auth::{identity::Identity, token::TokenError},
     protocol::close::CloseReason,
+    telemetry::trace::Span,
     websocket::handshake::{self, Upgrade},
 };
 
@@ -42,6 +44,8 @@ pub struct Admitted {
     pub address: IpAddr,
     /// What it takes up.
     pub places: SmallVec<[Place; 2]>,
+    /// The span of the connection, if it is sampled.
+    pub span: Option<Box<Span>>,
 }
 
 /// What becomes of an upgraded connection.
@@ -74,6 +78,7 @@ impl Admission {
             admittance: if is_echo { Admittance::Echo } else { Admittance::Open },
             address,
             places: SmallVec::new(),
+            span: None,
         };
         self.take_places(&mut admitted)?;
         if is_echo {
@@ -86,6 +91,8 @@ impl Admission {
             let is_page = parts.headers.contains_key(header::ORIGIN);
             self.authenticate(parts, is_page, &mut admitted)?;
         }
+        let traceparent = parts.headers.get("traceparent").map(http::HeaderValue::as_bytes);
+        admitted.span = self.shared.traces.connection(traceparent, SystemTime::now());
         Ok(admitted)
     }
 

@@ -32,7 +32,7 @@ impl Worker {
                 let announcement = self.partition.leave(self.now, &topic, &connection);
                 self.have_announced(announcement);
             }
-            Message::Detach(topic, worker) => self.partition.detach(&topic, worker),
+            Message::Detach(topic, worker) => self.partition.detach(self.now, &topic, worker),
             Message::History(question, asker) => self.history(question, asker),
             Message::Presence(topic, asker) => self.presence(topic, asker),
             Message::Deliver(publication) => self.deliver(&[publication]),

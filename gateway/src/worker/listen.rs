@@ -225,7 +225,7 @@ impl Worker {
         let spec = self.settings.spec();
         let mut heartbeat =
             Heartbeat::new(now_ms, spec.ping_period.as_millis(), self.rng.u64(..));
-        let Admitted { upgrade, identity, admittance, address, places } = admitted;
+        let Admitted { upgrade, identity, admittance, address, places, mut span } = admitted;
         let (stage, doomed) = match admittance {
             Admittance::Open => (Stage::Opening(0), None),
             Admittance::Unauthenticated => {
@@ -236,6 +236,11 @@ impl Worker {
             Admittance::Echo => (Stage::Echo, None),
             Admittance::Doomed(reason) => (Stage::Open, Some(reason)),
         };
+        if let Some(span) = &mut span {
+            span.set("client.address", address.to_string());
+            span.set("headgate.connection", self.shared.names.name(key).to_string());
+            span.set("headgate.dialect", upgrade.dialect.name());
+        }
         debug!(
             event = "opened",
             connection = %self.shared.names.name(key),
@@ -264,7 +269,7 @@ impl Worker {
             opened_ms: now_ms,
             unread: Some(early).filter(|it| !it.is_empty()),
             places,
-            span: None,
+            span,
         };
         (connection, doomed)
     }

@@ -353,7 +353,17 @@ impl Worker {
         let Some(id) = self.subscribers.find(topic) else { return false };
         let Some(connection) = self.find(key) else { return false };
         let Some(index) = connection.subscription(id) else { return false };
+        let replies = match connection.subscriptions.get_mut(index).map(|it| &mut it.state) {
+            Some(State::Held(held)) => std::mem::take(&mut held.replies),
+            _ => SmallVec::new(),
+        };
         self.remove(key, index);
+        // Who did not wait for the answer has it all the same, before the next one.
+        for id in replies {
+            self.reply(key.slot(), |out| {
+                reply::subscribed(out, id.as_deref(), topic.name(), None, None);
+            });
+        }
         true
     }
 

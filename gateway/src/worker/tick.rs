@@ -48,7 +48,7 @@ impl Worker {
             self.tell_all_of_a_gap();
             self.attach_again();
         }
-        self.counts.flush();
+        self.count();
         self.shared.beat(self.index, now_ms);
     }
 
@@ -72,16 +72,17 @@ impl Worker {
             }
         }
         self.shared.set_idle(self.index, idle, since_ms);
+        self.counts.sizes.queue_messages = messages;
+        self.counts.sizes.queue_bytes = bytes;
+    }
+
+    /// Shows what was counted.
+    fn count(&mut self) {
         let count = u32::try_from(self.connections.len()).unwrap_or(u32::MAX);
         let (serving, draining) = if self.drain.is_some() { (0, count) } else { (count, 0) };
-        self.counts.sizes = Sizes {
-            serving,
-            draining,
-            channels: self.partition.channels() as u64,
-            queue_messages: messages,
-            queue_bytes: bytes,
-            ..self.counts.sizes
-        };
+        let channels = self.partition.channels() as u64;
+        self.counts.sizes = Sizes { serving, draining, channels, ..self.counts.sizes };
+        self.counts.flush();
     }
 
     fn look_after(&mut self, key: ConnectionKey) {

@@ -91,7 +91,7 @@ impl World {
             Step::Connect { client, topic } => self.connect(client, topic),
             Step::Cut { client, topic } => {
                 self.views[client][topic].is_live = false;
-                self.partition.detach(&name(topic), client);
+                self.partition.detach(self.now, &name(topic), client);
             }
         }
     }
@@ -197,6 +197,7 @@ impl World {
         for stream in self.partition.topics.values().filter_map(|state| state.stream.as_ref()) {
             bytes += stream.stored().map(|publication| publication.bytes()).sum::<usize>();
             bytes += stream.keys().map(Key::bytes).sum::<usize>();
+            bytes += if stream.rests_until.is_some() { rest::REST_BYTES } else { 0 };
             count += stream.stored().len();
         }
         assert_eq!(bytes, self.partition.account.shared_used());

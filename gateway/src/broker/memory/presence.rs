@@ -37,7 +37,7 @@ impl Partition {
         let roster = self.topics.get_mut(topic)?.roster.as_mut()?;
         let stir = roster.leave(now, connection);
         let announcement = self.follow(topic, stir);
-        self.settle(topic);
+        self.settle(now, topic);
         announcement
     }
 
@@ -76,7 +76,7 @@ impl Partition {
         let roster = self.topics.get_mut(topic)?.roster.as_mut()?;
         let stir = roster.look(now, matter);
         let announcement = self.follow(topic, stir);
-        self.settle(topic);
+        self.settle(now, topic);
         announcement
     }
 }

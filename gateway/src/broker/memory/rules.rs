@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Partition, stream, trim};
+use super::{Partition, rest, stream, trim};
 use crate::{
     broker::{
         answer::{Reset, TopicRules},
@@ -33,7 +33,7 @@ impl Partition {
                 }
                 (old @ Some(_), None) => close(old, &mut self.account),
                 (new @ None, Some(rule)) => {
-                    stream(new, rule, &mut self.epochs);
+                    stream(new, rule, &mut self.epochs, &mut self.account);
                 }
                 (None, None) => {}
             }
@@ -46,7 +46,7 @@ impl Partition {
                 (roster, _) => *roster = None,
             }
         }
-        self.topics.retain(|_, state| !state.is_idle());
+        self.topics.retain(|_, state| !state.is_idle() || state.stream.is_some());
         self.ledger = self.new_ledger();
         resets
     }
@@ -78,7 +78,8 @@ impl Partition {
 
 /// Ends a stream with all that is stored.
 fn close(slot: &mut Option<Box<Stream>>, account: &mut Account) {
-    if let Some(stream) = slot.take() {
+    if let Some(mut stream) = slot.take() {
+        rest::wake(&mut stream, account);
         stream.stored().for_each(|publication| account.drop(publication));
         account.free(stream.keys().map(Key::bytes).sum());
     }

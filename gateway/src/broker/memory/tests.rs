@@ -65,7 +65,7 @@ fn a_publication_goes_to_the_workers_with_subscribers() {
     partition.attach(at(0), &topic("room"), 3, None, None);
     partition.attach(at(0), &topic("room"), HERE, None, None);
     partition.attach(at(0), &topic("other"), 4, None, None);
-    partition.detach(&topic("room"), 3);
+    partition.detach(at(0), &topic("room"), 3);
 
     let Outcome::Published { publication, to } = partition.publish(at(1), says("a"), None) else {
         panic!("no key was given");
@@ -132,9 +132,11 @@ fn what_is_too_old_is_removed_without_being_asked_for() {
     partition.tick(at(59));
     assert_eq!(partition.topics().len(), 1);
     partition.tick(at(60));
+    assert_eq!((partition.account.publications, partition.due()), (0, Some(at(120))));
+    partition.tick(at(120));
 
     assert_eq!((partition.topics().len(), partition.due()), (0, None));
-    assert_eq!(partition.account.publications, 0);
+    assert_eq!(partition.account.shared_used(), 0);
 }
 
 #[test]
@@ -152,8 +154,9 @@ fn a_topic_that_was_forgotten_begins_a_new_epoch() {
     let mut partition = partition();
     let old = position(&publish(&mut partition, 0, says("a")));
     partition.tick(at(60));
+    partition.tick(at(120));
 
-    let new = position(&publish(&mut partition, 60, says("b")));
+    let new = position(&publish(&mut partition, 120, says("b")));
 
     assert_eq!((old.offset, new.offset), (1, 1));
     assert_ne!(old.epoch, new.epoch);
@@ -170,6 +173,37 @@ fn a_subscriber_keeps_the_epoch_alive() {
 
     assert_eq!((start.offset, first.offset, second.offset), (0, 1, 2));
     assert!(start.epoch == first.epoch && first.epoch == second.epoch);
+}
+
+#[test]
+fn a_position_in_a_topic_that_everybody_left_stays_good_for_the_age_of_its_history() {
+    let mut partition = partition();
+    let start = attach(&mut partition, 0, None).position.unwrap();
+    partition.detach(at(0), &topic("room"), HERE);
+
+    publish(&mut partition, 59, says("a"));
+    let back = attach(&mut partition, 60, Some(start));
+    assert_eq!((back.recovered, data(&back.missed)), (Some(true), vec!["a".into()]));
+
+    partition.detach(at(60), &topic("room"), HERE);
+    partition.tick(at(119));
+    partition.tick(at(179));
+    assert_eq!((partition.topics().len(), partition.account.shared_used()), (0, 0));
+    assert_eq!(attach(&mut partition, 179, Some(start)).recovered, Some(false));
+}
+
+#[test]
+fn topics_at_rest_make_room_first() {
+    let mut partition = Partition::new(1, HistoryBytes::new(1_200, 1));
+    publish(&mut partition, 0, says("a"));
+    for number in 0..100 {
+        let left = topic(&format!("left{number}"));
+        partition.attach(at(0), &left, HERE, None, Some(RULE));
+        partition.detach(at(0), &left, HERE);
+    }
+
+    assert!(partition.account.shared_used() <= 1_200);
+    assert_eq!(partition.account.publications, 1);
 }
 
 #[test]
@@ -218,6 +252,7 @@ fn a_key_outlives_the_publication_and_then_goes_too() {
     assert!(matches!(retry, Outcome::Duplicate(position) if position == first));
     assert_eq!(partition.due(), Some(at(120)));
     partition.tick(at(120));
+    partition.tick(at(180));
     assert_eq!((partition.topics().len(), partition.account.shared_used()), (0, 0));
 }
 
@@ -302,6 +337,7 @@ fn a_rule_that_keeps_less_removes_at_once_and_on_time() {
     assert_eq!(partition.topics().next().unwrap().stored, 2);
     assert_eq!(partition.due(), Some(at(10)));
     partition.tick(at(10));
+    partition.tick(at(20));
     assert_eq!((partition.topics().len(), partition.account.shared_used()), (0, 0));
 }
 
@@ -314,10 +350,10 @@ fn one_tick_does_bounded_work_and_the_next_goes_on() {
     }
 
     partition.tick(at(60));
-    assert_eq!((partition.topics().len(), partition.due()), (1, Some(at(60))));
+    assert_eq!((partition.account.publications, partition.due()), (1, Some(at(60))));
 
     partition.tick(at(60));
-    assert_eq!(partition.topics().len(), 0);
+    assert_eq!(partition.account.publications, 0);
 }
 
 #[test]
@@ -378,7 +414,7 @@ fn a_topic_that_everybody_left_is_forgotten_once_that_was_told() {
     partition.attach(at(0), &room, HERE, None, None);
     partition.join(at(0), &room, member("c1"), PresenceMode::Announced);
     partition.leave(at(0), &room, "c1");
-    partition.detach(&room, HERE);
+    partition.detach(at(0), &room, HERE);
     assert_eq!(partition.topics().len(), 1);
 
     assert!(partition.tick(at(10)).is_empty(), "nobody is there to be told");

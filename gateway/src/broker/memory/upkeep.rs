@@ -18,7 +18,7 @@ impl Partition {
     pub fn due(&self) -> Option<Duration> {
         let key = self.keys.front().map(|used| used.at + KEY_LIFETIME);
         let matter = self.matters.peek().map(|Reverse((at, ..))| *at);
-        [self.ledger.due(), key, matter].into_iter().flatten().min()
+        [self.ledger.due(), key, matter, self.rest_ends()].into_iter().flatten().min()
     }
 
     /// Does what is due: forgets what is too old and tells who left.
@@ -30,12 +30,12 @@ impl Partition {
             if let Some(Reverse((_, topic, matter))) = self.pop_matter(now) {
                 announcements.extend(self.look(now, &topic, &matter));
             } else if let Some(entry) = self.ledger.pop_expired(now) {
-                self.remove(&entry);
-            } else if !self.forget_key(now) {
+                self.remove(now, &entry);
+            } else if !self.forget_key(now) && !self.end_rest(now) {
                 break;
             }
         }
-        self.make_room();
+        self.make_room(now);
         announcements
     }
 
@@ -47,11 +47,11 @@ impl Partition {
     /// Forgets the oldest key if its time has passed.
     fn forget_key(&mut self, now: Duration) -> bool {
         let is_old = self.keys.front().is_some_and(|used| used.at + KEY_LIFETIME <= now);
-        is_old && self.drop_key()
+        is_old && self.drop_key(now)
     }
 
     /// Forgets the oldest key, unless there is none.
-    fn drop_key(&mut self) -> bool {
+    fn drop_key(&mut self, now: Duration) -> bool {
         let Some(UsedKey { at, topic, epoch, key }) = self.keys.pop_front() else {
             return false;
         };
@@ -59,13 +59,13 @@ impl Partition {
             && stream.forget(&key, at)
         {
             self.account.free(key.bytes());
-            self.settle(&topic);
+            self.settle(now, &topic);
         }
         true
     }
 
     /// Removes a publication and all before it in its topic, as far as they are still stored.
-    fn remove(&mut self, Entry { topic, epoch, offset, .. }: &Entry) {
+    fn remove(&mut self, now: Duration, Entry { topic, epoch, offset, .. }: &Entry) {
         let state = self.topics.get_mut(topic).and_then(|state| state.stream.as_mut());
         let Some(stream) = state.filter(|stream| stream.epoch() == *epoch && stream.has(*offset))
         else {
@@ -76,15 +76,19 @@ impl Partition {
         {
             self.account.drop(&removed);
         }
-        self.settle(topic);
+        self.settle(now, topic);
     }
 
-    /// Removes the oldest until the bytes suffice: publications first, since a key keeps a promise.
-    pub(super) fn make_room(&mut self) {
+    /// Removes the oldest until the bytes suffice: what only rests first, then publications, and
+    /// keys last, since a key keeps a promise.
+    pub(super) fn make_room(&mut self, now: Duration) {
         while self.account.is_overdrawn() {
+            if self.drop_rest() {
+                continue;
+            }
             if let Some(entry) = self.ledger.pop_oldest() {
-                self.remove(&entry);
-            } else if !self.drop_key() {
+                self.remove(now, &entry);
+            } else if !self.drop_key(now) {
                 break;
             }
         }
