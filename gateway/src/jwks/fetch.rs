@@ -123,3 +123,6 @@ pub(super) fn chain(error: &FetchError) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;
