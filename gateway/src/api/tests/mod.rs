@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
 
-use super::{Internal, answer::Answer, error::ApiError};
+use super::{Internal, answer::Answer, error::ApiError, internal::OPENAPI};
 
 mod batch;
 mod bodies;
@@ -13,6 +13,7 @@ mod fake;
 mod health;
 mod keys;
 mod noise;
+mod openapi;
 mod operations;
 mod questions;
 mod refusals;
