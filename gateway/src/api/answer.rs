@@ -16,6 +16,9 @@ pub type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 /// Prometheus' text format.
 pub const METRICS: HeaderValue =
     HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+/// The longest message of a refusal.
+const MESSAGE_BYTES_MAX: usize = 512;
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Every answer is about this moment, and is what it says it is.
@@ -25,7 +28,11 @@ const FIXED: [(HeaderName, HeaderValue); 2] = [
 ];
 
 /// An answer of any kind.
-pub fn with(status: StatusCode, kind: HeaderValue, body: UnsyncBoxBody<Bytes, Infallible>) -> Answer {
+pub fn with(
+    status: StatusCode,
+    kind: HeaderValue,
+    body: UnsyncBoxBody<Bytes, Infallible>,
+) -> Answer {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     answer.headers_mut().extend(FIXED);
@@ -63,7 +70,20 @@ pub fn encode(value: &impl Serialize) -> Result<Vec<u8>, ApiError> {
 
 /// `{"error":{"code","message"}}`, the same for every refusal.
 pub fn error_text(error: &ApiError) -> String {
-    json!({"error": {"code": error.code(), "message": error.to_string()}}).to_string()
+    let message = shortened(error.to_string());
+    json!({"error": {"code": error.code(), "message": message}}).to_string()
+}
+
+/// Takes the middle out of a message that quotes too much of a request; what is wrong stands in
+/// front, and where and what would be right at the end.
+fn shortened(message: String) -> String {
+    if message.len() <= MESSAGE_BYTES_MAX {
+        return message;
+    }
+    let head = message.floor_char_boundary(MESSAGE_BYTES_MAX / 2);
+    let tail = message.ceil_char_boundary(message.len() - MESSAGE_BYTES_MAX / 2);
+    let (head, tail) = (message.get(..head), message.get(tail..));
+    format!("{} ... {}", head.unwrap_or_default(), tail.unwrap_or_default())
 }
 
 /// A refusal.
@@ -73,6 +93,7 @@ pub fn refusal(error: &ApiError) -> Answer {
         ApiError::Unauthorized => {
             Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
         }
+        ApiError::Encoding => Some((header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))),
         ApiError::Method(allow) => Some((header::ALLOW, HeaderValue::from_static(allow))),
         ApiError::Full(_) | ApiError::Unavailable(_) => {
             Some((header::RETRY_AFTER, HeaderValue::from_static("1")))

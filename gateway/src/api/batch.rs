@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::{
     answer,
-    body::BESIDE_BYTES_MAX,
+    body::{self, BESIDE_BYTES_MAX},
     error::{ApiError, BODY_TIMEOUT},
     gateway::Gateway,
     operation::Reader,
@@ -43,7 +43,7 @@ enum State {
     Reading,
     /// The body has ended; what waits is the last line.
     Ended,
-    /// Nothing is read any more.
+    /// No line is read any more.
     Over,
 }
 
@@ -52,6 +52,7 @@ pub fn results<G, B>(gateway: Arc<G>, reader: Reader, body: B) -> UnsyncBoxBody<
 where
     G: Gateway,
     B: Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let batch = Batch {
         gateway,
@@ -69,9 +70,18 @@ where
     StreamBody::new(results).boxed_unsync()
 }
 
-impl<G: Gateway, B: Body<Data = Bytes> + Unpin> Batch<G, B> {
+impl<G, B> Batch<G, B>
+where
+    G: Gateway,
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     /// The result of the next line, a line itself.
     async fn next_result(&mut self) -> Option<Bytes> {
+        if self.state == State::Over {
+            body::drain(&mut self.body).await;
+            return None;
+        }
         let result = match self.next_line().await.transpose()? {
             Ok(line) => run(&*self.gateway, &self.reader, &line).await,
             // Where the next line begins is not known any more, or nobody should care.
@@ -140,7 +150,7 @@ impl<G: Gateway, B: Body<Data = Bytes> + Unpin> Batch<G, B> {
         }
         match timeout(BODY_TIMEOUT, self.body.frame()).await.map_err(|_| ApiError::Timeout)? {
             None => self.state = State::Ended,
-            Some(Err(_)) => return Err(ApiError::Invalid("the body broke off".to_owned())),
+            Some(Err(_)) => return Err(body::broken_off()),
             Some(Ok(frame)) => {
                 if let Ok(data) = frame.into_data() {
                     self.waiting.put(data);

@@ -28,9 +28,7 @@ pub enum ApiError {
     #[error("this needs the header Authorization: Bearer <a key of spec.api.keySecretName>")]
     Unauthorized,
     /// There are no API keys.
-    #[error(
-        "the server API is off: name a Secret with the key api-key in spec.api.keySecretName"
-    )]
+    #[error("the server API is off: name a Secret with the key api-key in spec.api.keySecretName")]
     Off,
     /// Something that the request names is not there.
     #[error("there is no such {0}")]
@@ -55,9 +53,9 @@ pub enum ApiError {
         /// What would do.
         bytes_max: usize,
     },
-    /// A body of another kind.
-    #[error("Content-Type must be {0}, without Content-Encoding")]
-    ContentType(&'static str),
+    /// A body that is compressed.
+    #[error("the body must come as it is: Content-Encoding must be identity or left out")]
+    Encoding,
     /// Something that has a bound is at it.
     #[error("{0}")]
     Full(&'static str),
@@ -70,6 +68,16 @@ pub enum ApiError {
 }
 
 impl ApiError {
+    /// A channel whose rule has no `history`.
+    pub const fn no_history() -> Self {
+        Self::NotFound("history: the rule of this channel has none")
+    }
+
+    /// A channel whose rule has `presence: Disabled`.
+    pub const fn no_presence() -> Self {
+        Self::NotFound("presence: the rule of this channel has none")
+    }
+
     /// The gateway was silent for too long.
     pub fn silent() -> Self {
         let seconds = ANSWER_TIMEOUT.as_secs();
@@ -86,7 +94,7 @@ impl ApiError {
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
             Self::EpochChanged => StatusCode::CONFLICT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::ContentType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Full(_) | Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -105,7 +113,7 @@ impl ApiError {
             Self::Timeout => "timeout",
             Self::EpochChanged => "epoch_changed",
             Self::TooLarge { .. } => "too_large",
-            Self::ContentType(_) => "content_type",
+            Self::Encoding => "content_encoding",
             Self::Full(_) => "full",
             Self::Unavailable(_) => "unavailable",
             Self::Internal(_) => "internal",

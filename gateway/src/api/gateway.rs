@@ -145,6 +145,10 @@ pub trait Gateway: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Counted, ApiError>> + Send;
 
     /// Subscribes every connection of a user; how many there are.
+    ///
+    /// # Errors
+    ///
+    /// [`NoRule`](ApiError::NoRule).
     fn subscribe(
         &self,
         user: String,
@@ -172,7 +176,8 @@ pub trait Gateway: Send + Sync + 'static {
     fn stats(&self, scope: Scope) -> impl Future<Output = Result<Stats, ApiError>> + Send;
 
     /// Connections by name.
-    fn connections(&self, page: Page) -> impl Future<Output = Result<Connections, ApiError>> + Send;
+    fn connections(&self, page: Page)
+    -> impl Future<Output = Result<Connections, ApiError>> + Send;
 
     /// Channels with subscribers or history, by name. `@all` and `@user` are not among them.
     fn channels(&self, page: Page) -> impl Future<Output = Result<Channels, ApiError>> + Send;
@@ -181,14 +186,14 @@ pub trait Gateway: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`NoRule`](ApiError::NoRule), [`NotFound`](ApiError::NotFound) without presence.
+    /// [`NoRule`](ApiError::NoRule), [`no_presence`](ApiError::no_presence).
     fn presence(&self, channel: Topic) -> impl Future<Output = Result<Presence, ApiError>> + Send;
 
     /// What was published after `since`, or the newest; ascending, at most `limit` (1 to 100).
     ///
     /// # Errors
     ///
-    /// [`NoRule`](ApiError::NoRule), [`NotFound`](ApiError::NotFound) without history,
+    /// [`NoRule`](ApiError::NoRule), [`no_history`](ApiError::no_history),
     /// [`EpochChanged`](ApiError::EpochChanged).
     fn history(
         &self,

@@ -60,15 +60,28 @@ impl<G: Gateway> Internal<G> {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (parts, body) = request.into_parts();
-        self.try_answer(parts, body).await.unwrap_or_else(|error| answer::refusal(&error))
+        let (parts, mut body) = request.into_parts();
+        let answer = match self.admit(&parts) {
+            Ok(Route::Api(ApiRoute::Batch)) => {
+                let results = batch::results(Arc::clone(&self.gateway), self.reader(&parts), body);
+                return answer::with(StatusCode::OK, NDJSON, results);
+            }
+            Ok(route) => self.try_answer(route, &parts, &mut body).await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                if !body::is_held_back(&parts.headers) {
+                    body::drain(&mut body).await;
+                }
+                answer::refusal(&error)
+            }
+        }
     }
 
-    async fn try_answer<B>(&self, parts: Parts, body: B) -> Result<Answer, ApiError>
-    where
-        B: Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    /// What a request is about, where it may ask at all.
+    fn admit(&self, parts: &Parts) -> Result<Route, ApiError> {
         let path = parts.uri.path();
         if Route::needs_key(path) {
             if parts.extensions.get::<Crowded>().is_some() {
@@ -77,7 +90,25 @@ impl<G: Gateway> Internal<G> {
             // The key comes first, so that a stranger does not learn what there is.
             self.gateway.api_keys().check(&parts.headers)?;
         }
-        match Route::parse(&parts.method, path)? {
+        let route = Route::parse(&parts.method, path)?;
+        if route.has_body() {
+            query::none(parts.uri.query())?;
+            body::check_encoding(&parts.headers)?;
+        }
+        Ok(route)
+    }
+
+    async fn try_answer<B>(
+        &self,
+        route: Route,
+        parts: &Parts,
+        body: &mut B,
+    ) -> Result<Answer, ApiError>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        match route {
             Route::Livez => health("live", &self.gateway.not_live()),
             Route::Readyz => health("ready", &self.gateway.not_ready()),
             Route::Metrics => {
@@ -86,29 +117,22 @@ impl<G: Gateway> Internal<G> {
             Route::Status => answer::value(StatusCode::OK, &self.gateway.status()),
             Route::OpenApi => Ok(answer::text(StatusCode::OK, OPENAPI)),
             Route::Api(ApiRoute::Read(read)) => self.read(read, parts.uri.query()).await,
-            Route::Api(route) => self.operate(route, &parts, body).await,
+            Route::Api(route) => {
+                let reader = self.reader(parts);
+                let body_bytes_max =
+                    reader.message_bytes_max.saturating_add(body::BESIDE_BYTES_MAX);
+                let body = body::read(body, body_bytes_max).await?;
+                let done = reader.body(route, &body)?.run(&*self.gateway).await?;
+                Ok(answer::text(StatusCode::OK, done))
+            }
         }
     }
 
-    /// Carries out an operation, or many.
-    async fn operate<B>(&self, route: ApiRoute, parts: &Parts, body: B) -> Result<Answer, ApiError>
-    where
-        B: Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
-        query::none(parts.uri.query())?;
-        let message_bytes_max = self.gateway.message_bytes_max();
-        let reader = Reader { message_bytes_max, traceparent: traceparent(&parts.headers) };
-        if route == ApiRoute::Batch {
-            let kinds = ["application/x-ndjson", "application/jsonl", "application/json"];
-            body::check_kind(&parts.headers, &kinds, "application/x-ndjson")?;
-            let results = batch::results(Arc::clone(&self.gateway), reader, body);
-            return Ok(answer::with(StatusCode::OK, NDJSON, results));
+    fn reader(&self, parts: &Parts) -> Reader {
+        Reader {
+            message_bytes_max: self.gateway.message_bytes_max(),
+            traceparent: traceparent(&parts.headers),
         }
-        let body_bytes_max = message_bytes_max.saturating_add(body::BESIDE_BYTES_MAX);
-        let body = body::read(&parts.headers, body, body_bytes_max).await?;
-        let done = reader.body(route, &body)?.run(&*self.gateway).await?;
-        Ok(answer::text(StatusCode::OK, done))
     }
 
     /// Answers a question.

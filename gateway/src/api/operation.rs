@@ -8,13 +8,13 @@ use tokio::time::timeout;
 
 use super::{
     answer,
-    bodies::{self, Line, parse},
+    bodies::{self, Line, Whole, parse},
     error::{ANSWER_TIMEOUT, ApiError},
     gateway::{Disconnect, Gateway, Message, Publish, Revocation, Revoked, Target},
     route::{ApiRoute, CONNECTION_BYTES_MAX, USER_BYTES_MAX, bounded, channel},
     views::Place,
 };
-use crate::protocol::{data, position::OFFSET_MAX, request::KEY_BYTES_MAX, topic::Topic};
+use crate::protocol::{data, request::KEY_BYTES_MAX, topic::Topic};
 
 /// Channels of one publication.
 const CHANNELS_MAX: usize = 100;
@@ -59,13 +59,13 @@ impl Reader {
     /// [`ApiError::Invalid`], [`ApiError::Channel`], [`ApiError::TooLarge`].
     pub fn body(&self, route: ApiRoute, body: &[u8]) -> Result<Operation, ApiError> {
         Ok(match route {
-            ApiRoute::Publish => Operation::Publish(self.publish(parse(body)?)?),
+            ApiRoute::Publish => Operation::Publish(self.publish(parse("the body", body)?)?),
             ApiRoute::Broadcast => Operation::Broadcast(self.message(body)?),
             ApiRoute::Message(to) => Operation::Message(to, self.message(body)?),
             ApiRoute::Disconnect(whom) => Operation::Disconnect(whom, disconnect(body)?),
             ApiRoute::Subscribe(user) => Operation::Subscribe(user, channel_in(body)?),
             ApiRoute::Unsubscribe(user) => Operation::Unsubscribe(user, channel_in(body)?),
-            ApiRoute::Revoke => Operation::Revoke(revocation(parse(body)?)?),
+            ApiRoute::Revoke => Operation::Revoke(revocation(parse("the body", body)?)?),
             ApiRoute::Batch | ApiRoute::Read(_) => return Err(ApiError::NotFound("operation")),
         })
     }
@@ -76,7 +76,7 @@ impl Reader {
     ///
     /// As [`body`](Self::body).
     pub fn line(&self, line: &[u8]) -> Result<Operation, ApiError> {
-        Ok(match parse(line)? {
+        Ok(match parse("the line", line)? {
             Line::Publish(it) => Operation::Publish(self.publish(it)?),
             Line::Broadcast(it) => Operation::Broadcast(self.data(it.data)?),
             Line::Message(it) => {
@@ -110,7 +110,7 @@ impl Reader {
     }
 
     fn message(&self, body: &[u8]) -> Result<Message, ApiError> {
-        self.data(parse::<bodies::Message<'_>>(body)?.data)
+        self.data(parse::<bodies::Message<'_>>("the body", body)?.data)
     }
 
     fn data(&self, data: &RawValue) -> Result<Message, ApiError> {
@@ -181,19 +181,24 @@ fn disconnect(body: &[u8]) -> Result<Disconnect, ApiError> {
     if body.trim_ascii().is_empty() {
         return Ok(Disconnect::default());
     }
-    how(parse(body)?)
+    how(parse("the body", body)?)
 }
 
 fn how(bodies::Disconnect { code, reason }: bodies::Disconnect) -> Result<Disconnect, ApiError> {
-    if !matches!(code, None | Some(4100..=4199 | 4900..=4999)) {
-        return Err(invalid("code must be 4100 to 4199 (come back) or 4900 to 4999 (do not)"));
-    }
+    let code = code.map(close_code).transpose()?;
     let reason = reason.map(|reason| bounded("reason", reason, REASON_BYTES_MAX)).transpose()?;
     Ok(Disconnect { code, reason })
 }
 
+fn close_code(Whole(code): Whole) -> Result<u16, ApiError> {
+    u16::try_from(code)
+        .ok()
+        .filter(|code| matches!(code, 4100..=4199 | 4900..=4999))
+        .ok_or_else(|| invalid("code must be 4100 to 4199 (come back) or 4900 to 4999 (do not)"))
+}
+
 fn channel_in(body: &[u8]) -> Result<Topic, ApiError> {
-    channel(&parse::<bodies::Channel<'_>>(body)?.channel)
+    channel(&parse::<bodies::Channel>("the body", body)?.channel)
 }
 
 fn revocation(it: bodies::Revocation) -> Result<Revocation, ApiError> {
@@ -202,10 +207,7 @@ fn revocation(it: bodies::Revocation) -> Result<Revocation, ApiError> {
         (None, Some(name)) => Revoked::User(user(name)?),
         _ => return Err(invalid("there must be jti or user")),
     };
-    if it.expires > OFFSET_MAX {
-        return Err(invalid("expires must be seconds since 1970"));
-    }
-    Ok(Revocation { revoked, expires: it.expires })
+    Ok(Revocation { revoked, expires: it.expires.0 })
 }
 
 fn target(name: Option<String>, connection: Option<String>) -> Result<Target, ApiError> {

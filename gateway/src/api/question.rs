@@ -60,14 +60,13 @@ pub async fn ask<G: Gateway>(
         Read::Connections => {
             let Connections { list, more, total, pods } =
                 gateway.connections(query::page(query)?).await?;
-            let last = list.last().filter(|_| more);
-            let cursor = last.map(|last| query::cursor(&last.connection));
+            let cursor = list.last().filter(|_| more).map(|last| last.connection.clone());
             answer::encode(&ConnectionList { connections: list, total, cursor, pods })
         }
         Read::Channels => {
-            let Channels { list, more, total, pods } = gateway.channels(query::page(query)?).await?;
-            let last = list.last().filter(|_| more);
-            let cursor = last.map(|last| query::cursor(&last.channel));
+            let Channels { list, more, total, pods } =
+                gateway.channels(query::page(query)?).await?;
+            let cursor = list.last().filter(|_| more).map(|last| last.channel.clone());
             answer::encode(&ChannelList { channels: list, total, cursor, pods })
         }
         Read::Presence(channel) => {

@@ -35,10 +35,10 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// A connection's right to be here.
-enum Place {
-    Usual(#[allow(dead_code, reason = "held, not read")] OwnedSemaphorePermit),
-    Reserved(#[allow(dead_code, reason = "held, not read")] OwnedSemaphorePermit),
+/// A connection's right to be here, until it is dropped.
+struct Place {
+    is_reserved: bool,
+    _permit: OwnedSemaphorePermit,
 }
 
 struct Places {
@@ -48,8 +48,11 @@ struct Places {
 
 impl Places {
     fn take(&self) -> Option<Place> {
-        let usual = Arc::clone(&self.usual).try_acquire_owned().map(Place::Usual);
-        usual.or_else(|_| Arc::clone(&self.reserved).try_acquire_owned().map(Place::Reserved)).ok()
+        let take = |places: &Arc<Semaphore>, is_reserved| {
+            let permit = Arc::clone(places).try_acquire_owned().ok()?;
+            Some(Place { is_reserved, _permit: permit })
+        };
+        take(&self.usual, false).or_else(|| take(&self.reserved, true))
     }
 }
 
@@ -77,7 +80,8 @@ where
         }
     }
     stopping.send_replace(true);
-    let _ = timeout(CLOSE_TIMEOUT, async { while connections.join_next().await.is_some() {} }).await;
+    let _ =
+        timeout(CLOSE_TIMEOUT, async { while connections.join_next().await.is_some() {} }).await;
 }
 
 async fn accept(listener: &TcpListener) -> TcpStream {
@@ -105,9 +109,8 @@ async fn connection<F, A>(
     // Neither can fail on a connection that is there, and on one that is not nothing matters.
     let _ = tcp.set_nodelay(true);
     let _ = SockRef::from(&tcp).set_tcp_user_timeout(Some(WRITE_TIMEOUT));
-    let is_reserved = matches!(place, Place::Reserved(_));
     let service = service_fn(|mut request| {
-        if is_reserved {
+        if place.is_reserved {
             request.extensions_mut().insert(Crowded);
         }
         let answer = answer(request);
@@ -117,7 +120,7 @@ async fn connection<F, A>(
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .keep_alive(!is_reserved);
+        .keep_alive(!place.is_reserved);
     let mut connection = pin!(http.serve_connection(TokioIo::new(tcp), service));
     tokio::select! {
         // A client that breaks off is none of our business.
