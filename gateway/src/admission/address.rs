@@ -34,8 +34,8 @@ pub fn client(
         return peer.to_canonical();
     }
     let mut client = peer;
-    let lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
-    let hops = lines.iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
+    let lines = headers.get_all("x-forwarded-for").iter().rev();
+    let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
     for hop in hops {
         let Some(address) = std::str::from_utf8(hop).ok().and_then(parse_hop) else { break };
         client = address;

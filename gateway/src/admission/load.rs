@@ -15,10 +15,7 @@ use ahash::AHashMap;
 use headgate_crds::v1alpha1::{Limits, PerAddress, Rate};
 use parking_lot::Mutex;
 
-use super::{rate::Bucket, refusal::Refusal};
-
-/// Addresses that are remembered at most; without connections, the ones with a full bucket go.
-const ADDRESSES_MAX: usize = 65_536;
+use super::{addresses::Addresses, rate::Bucket, refusal::Refusal};
 
 /// The load of a pod.
 #[derive(Debug)]
@@ -26,14 +23,8 @@ pub struct Load {
     connections: AtomicUsize,
     pending: AtomicUsize,
     accepts: Mutex<Bucket>,
-    addresses: Mutex<AHashMap<IpAddr, Address>>,
+    addresses: Mutex<Addresses>,
     users: Mutex<AHashMap<Arc<str>, usize>>,
-}
-
-#[derive(Debug)]
-struct Address {
-    connections: usize,
-    bucket: Bucket,
 }
 
 /// A place that is free again when this is dropped.
@@ -56,11 +47,7 @@ impl Drop for Place {
         match &self.kind {
             Kind::Connection => drop(self.load.connections.fetch_sub(1, Ordering::Relaxed)),
             Kind::Pending => drop(self.load.pending.fetch_sub(1, Ordering::Relaxed)),
-            Kind::Address(address) => {
-                if let Some(it) = self.load.addresses.lock().get_mut(address) {
-                    it.connections = it.connections.saturating_sub(1);
-                }
-            }
+            Kind::Address(address) => self.load.addresses.lock().leave(*address),
             Kind::User(user) => leave(&mut self.load.users.lock(), user),
         }
     }
@@ -134,23 +121,9 @@ impl Load {
         if limits.connections == 0 && limits.connect_rate.per_second == 0 {
             return Ok(None);
         }
-        let (per_second, burst) =
-            (u64::from(limits.connect_rate.per_second), u64::from(limits.connect_rate.burst));
-        let mut addresses = self.addresses.lock();
-        if addresses.len() >= ADDRESSES_MAX && !addresses.contains_key(&address) {
-            addresses.retain(|_, it| it.connections > 0);
-            if addresses.len() >= ADDRESSES_MAX {
-                return Err(Refusal::Address);
-            }
-        }
-        let entry = addresses
-            .entry(address)
-            .or_insert_with(|| Address { connections: 0, bucket: Bucket::full(burst, now_ms) });
-        let is_full = limits.connections > 0 && entry.connections >= limits.connections as usize;
-        if is_full || !entry.bucket.take(now_ms, per_second, burst, 1) {
+        if !self.addresses.lock().enter(now_ms, address, limits) {
             return Err(Refusal::Address);
         }
-        entry.connections += 1;
         Ok(Some(Place { load: Arc::clone(self), kind: Kind::Address(address) }))
     }
 

@@ -4,6 +4,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may stop"))]
 
 pub mod address;
+mod addresses;
 pub mod load;
 pub mod origin;
 pub mod proxy;

@@ -39,11 +39,11 @@ impl Bucket {
             self.millis = rest;
             return 0;
         }
-        let wait_ms = (wanted - self.millis).div_ceil(per_second);
+        // What was borrowed is paid back by a bucket that begins to fill later, and later still where
+        // more is borrowed before that.
+        self.at_ms = self.at_ms.saturating_add((wanted - self.millis).div_ceil(per_second));
         self.millis = 0;
-        // What was borrowed is paid back by a bucket that begins to fill later.
-        self.at_ms = now_ms.saturating_add(wait_ms);
-        wait_ms
+        self.at_ms.saturating_sub(now_ms)
     }
 
     fn fill(&mut self, now_ms: u64, per_second: u64, burst: u64) {
@@ -75,13 +75,36 @@ mod tests {
         }
 
         #[test]
-        fn borrowing_is_paid_back(rate in 1_u64..1_000, counts in prop::collection::vec(0_u64..5_000, 1..50)) {
-            let mut bucket = Bucket::full(0, 0);
-            let (mut now, mut taken) = (0, 0);
-            for count in counts {
-                now += bucket.take_ahead(now, rate, 1_000, count);
-                taken += count;
-                prop_assert!(taken * 1_000 <= rate * now);
+        fn borrowing_is_paid_back(
+            rate in 1_u64..1_000,
+            burst in 0_u64..1_000,
+            steps in prop::collection::vec((0_u64..5_000, 0_u64..3_000, any::<bool>()), 1..50),
+        ) {
+            let mut bucket = Bucket::full(burst, 0);
+            let (mut now, mut taken, mut paid) = (0, 0, 0);
+            for (count, pause, is_ahead) in steps {
+                now += pause;
+                let wait = if is_ahead {
+                    taken += count;
+                    bucket.take_ahead(now, rate, burst, count)
+                } else {
+                    taken += u64::from(bucket.take(now, rate, burst, 1));
+                    0
+                };
+                paid = paid.max(now + wait);
+                prop_assert!(taken * 1_000 <= burst * 1_000 + rate * paid);
+            }
+        }
+
+        #[test]
+        fn odd_numbers_do_no_harm(calls in prop::collection::vec(any::<(u64, u64, u64, u64, bool)>(), 1..20)) {
+            let mut bucket = Bucket::full(u64::MAX, 0);
+            for (now, rate, burst, count, is_ahead) in calls {
+                if is_ahead {
+                    bucket.take_ahead(now, rate, burst, count);
+                } else {
+                    bucket.take(now, rate, burst, count);
+                }
             }
         }
     }

@@ -119,7 +119,7 @@ impl Refusal {
             _ => String::new(),
         };
         format!(
-            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{more}Connection: close\r\n\r\n{body}",
+            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nCache-Control: no-store\r\n{more}Connection: close\r\n\r\n{body}",
             body.len()
         )
     }
@@ -129,14 +129,84 @@ impl Refusal {
 mod tests {
     use super::*;
 
+    /// Every refusal with its status and its code (PROTOCOL, "Connecting").
+    const TABLE: [(Refusal, u16, &str); 15] = {
+        use HandshakeError as H;
+        use Refusal as R;
+        [
+            (R::Handshake(H::BadHandshake("Host is missing")), 400, "bad_handshake"),
+            (R::Handshake(H::Subprotocol), 400, "subprotocol"),
+            (R::Token, 401, "token"),
+            (R::Origin, 403, "origin"),
+            (R::Handshake(H::NotFound), 404, "not_found"),
+            (R::Handshake(H::Method), 405, "method"),
+            (R::Handshake(H::Uri), 414, "uri"),
+            (R::Handshake(H::Headers), 431, "headers"),
+            (R::Handshake(H::Version), 426, "version"),
+            (R::ConnectRate, 429, "connect_rate"),
+            (R::Address, 429, "address"),
+            (R::UserConnections, 429, "user_connections"),
+            (R::Full, 503, "full"),
+            (R::Draining, 503, "draining"),
+            (R::Keys, 503, "keys"),
+        ]
+    };
+
+    /// The head's lines and the body.
+    fn parse(response: &str) -> (Vec<&str>, &str) {
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        (head.split("\r\n").collect(), body)
+    }
+
     #[test]
-    fn a_response_is_whole_and_says_when_to_come_back() {
-        let response = Refusal::Full.response(17);
-        assert!(response.starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
-        assert!(response.contains("Retry-After: 8\r\n"));
-        let body = response.split("\r\n\r\n").nth(1).unwrap();
-        assert!(response.contains(&format!("Content-Length: {}\r\n", body.len())));
-        assert!(body.starts_with(r#"{"error":{"code":"full""#));
-        assert!(Refusal::CODES.contains(&Refusal::Full.code()));
+    fn each_refusal_is_a_whole_response_with_its_status_and_code() {
+        assert_eq!(TABLE.map(|(_, _, code)| code), Refusal::CODES);
+        for (refusal, status, code) in TABLE {
+            let response = refusal.response(0);
+            let (head, body) = parse(&response);
+
+            assert_eq!(refusal.code(), code);
+            assert!(head[0].starts_with(&format!("HTTP/1.1 {status} ")), "{response}");
+            assert!(head.contains(&format!("Content-Length: {}", body.len()).as_str()));
+            assert!(head.contains(&"Connection: close"));
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!(body["error"]["code"], code);
+            assert!(body["error"]["message"].as_str().is_some_and(|words| !words.is_empty()));
+        }
+    }
+
+    #[test]
+    fn who_may_come_back_is_told_when_and_not_all_at_once() {
+        for (refusal, status, _) in TABLE {
+            let after = |jitter| {
+                let response = refusal.response(jitter);
+                let seconds =
+                    parse(&response).0.into_iter().find_map(|it| it.strip_prefix("Retry-After: "));
+                seconds.map(|it| it.parse::<u32>().unwrap())
+            };
+            if matches!(status, 429 | 503) {
+                let seconds: std::collections::BTreeSet<_> = (0..100).map(after).collect();
+                assert!(
+                    seconds.len() >= 5
+                        && seconds.iter().all(|it| (Some(1)..=Some(10)).contains(it))
+                );
+                assert!(after(u32::MAX).is_some());
+            } else {
+                assert_eq!(after(0), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_status_that_needs_a_header_has_it() {
+        let has = |refusal: Refusal, line| {
+            let response = refusal.response(0);
+            assert!(parse(&response).0.contains(&line), "{response}");
+        };
+        has(Refusal::Token, "WWW-Authenticate: Bearer");
+        has(Refusal::Handshake(HandshakeError::Method), "Allow: GET");
+        has(Refusal::Handshake(HandshakeError::Version), "Sec-WebSocket-Version: 13");
+        has(Refusal::Handshake(HandshakeError::Version), "Upgrade: websocket");
+        has(Refusal::Handshake(HandshakeError::NotFound), "Cache-Control: no-store");
     }
 }

@@ -24,7 +24,7 @@ pub fn inflate(deflated: &[u8], bytes_max: usize) -> Result<Vec<u8>, Wrong> {
             _ => return Err(Wrong::Protocol),
         }
         if is_final {
-            bits.to_byte();
+            bits.align();
             final_blocks += 1;
             if bits.at >= end {
                 return if bits.at == end { Ok(out.bytes) } else { Err(Wrong::Protocol) };
@@ -56,7 +56,7 @@ impl Bits<'_> {
         (0..bits).try_fold(0, |number, at| Ok(number | self.bit()? << at))
     }
 
-    fn to_byte(&mut self) {
+    fn align(&mut self) {
         self.at = self.at.next_multiple_of(8);
     }
 }
@@ -85,7 +85,7 @@ impl Out {
 }
 
 fn stored(bits: &mut Bits<'_>, out: &mut Out) -> Result<(), Wrong> {
-    bits.to_byte();
+    bits.align();
     let length = bits.number(16)?;
     if bits.number(16)? != length ^ 0xffff {
         return Err(Wrong::Protocol);
