@@ -19,5 +19,6 @@ pub mod jwks;
 pub mod telemetry;
 pub mod worker;
 pub mod api;
+pub mod console;
 pub mod cli;
 pub mod serve;
