@@ -3,7 +3,7 @@
 //! Connections are bounded, and so is everything they may wait for. A few places beyond the bound
 //! are kept for probes: a crowd of API clients must not make kubelet kill a pod that works.
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -34,6 +34,10 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long nothing is accepted after an error that is not one connection's, such as no more files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Who asks, as an extension of each request.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
 
 /// A connection's right to be here, until it is dropped.
 struct Place {
@@ -70,13 +74,13 @@ where
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
     loop {
-        let tcp = tokio::select! {
+        let (tcp, peer) = tokio::select! {
             () = &mut stop => break,
-            tcp = accept(&listener) => tcp,
+            accepted = accept(&listener) => accepted,
             Some(_) = connections.join_next() => continue,
         };
         if let Some(place) = places.take() {
-            connections.spawn(connection(tcp, place, answer.clone(), is_stopping.clone()));
+            connections.spawn(connection(tcp, peer, place, answer.clone(), is_stopping.clone()));
         }
     }
     stopping.send_replace(true);
@@ -84,10 +88,10 @@ where
         timeout(CLOSE_TIMEOUT, async { while connections.join_next().await.is_some() {} }).await;
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((tcp, _)) => return tcp,
+            Ok(accepted) => return accepted,
             Err(error) => {
                 warn!(%error, "cannot accept on the internal port");
                 sleep(ACCEPT_PAUSE).await;
@@ -99,6 +103,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 /// One connection, until either side ends it.
 async fn connection<F, A>(
     tcp: TcpStream,
+    peer: SocketAddr,
     place: Place,
     answer: F,
     mut is_stopping: watch::Receiver<bool>,
@@ -110,6 +115,7 @@ async fn connection<F, A>(
     let _ = tcp.set_nodelay(true);
     let _ = SockRef::from(&tcp).set_tcp_user_timeout(Some(WRITE_TIMEOUT));
     let service = service_fn(|mut request| {
+        request.extensions_mut().insert(Peer(peer));
         if place.is_reserved {
             request.extensions_mut().insert(Crowded);
         }

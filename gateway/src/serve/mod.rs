@@ -2,6 +2,7 @@
 
 mod drain;
 mod node;
+mod page;
 mod status;
 mod window;
 
@@ -17,11 +18,12 @@ use tracing::{error, info};
 use self::{
     drain::Phase,
     node::{Node, Running},
+    page::Page,
 };
 use crate::{
     api::{Internal, server},
     cli::{
-        Serve, exit,
+        Serve, complain, exit,
         start::{Base, capacity, follow, start},
     },
     auth::token::Verifier,
@@ -51,6 +53,13 @@ pub async fn serve(options: Serve) -> ExitCode {
         return ExitCode::from(exit::UNAVAILABLE);
     };
     let internal_address = internal.local_addr().unwrap_or(options.internal_listen);
+    let (console, house) = match page::console(options.console, internal_address) {
+        Ok(both) => both,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(exit::USAGE);
+        }
+    };
     let document = &watched.document;
     info!(
         event = "starting",
@@ -74,15 +83,9 @@ pub async fn serve(options: Serve) -> ExitCode {
         log: log.handle(),
         began: tokio::time::Instant::now(),
     });
-    let routes = Internal::new(node);
-    essential.spawn(server::serve(
-        internal,
-        move |request| {
-            let routes = routes.clone();
-            async move { routes.answer(request).await }
-        },
-        std::future::pending(),
-    ));
+    let page = Page { routes: Internal::new(node), console: console.clone() };
+    let answer = move |request| page.clone().answer(request);
+    essential.spawn(server::serve(internal, answer, std::future::pending()));
     let config = tokio::select! {
         config = watched.complete() => config,
         () = drain::signalled() => return ExitCode::SUCCESS,
@@ -99,6 +102,7 @@ pub async fn serve(options: Serve) -> ExitCode {
         metrics,
         traces: traces.clone(),
         asks: keys.asks.clone(),
+        house,
         echo: options.conformance_echo,
     });
     let Started { pool, address, threads } = match started {
@@ -110,7 +114,11 @@ pub async fn serve(options: Serve) -> ExitCode {
     };
     essential.spawn(apply(pool.clone(), config.clone(), keys.verifier.clone(), files_max));
     essential.spawn(alive(pool.clone()));
-    running.send_replace(Some(Running { pool: pool.clone(), config: config.clone() }));
+    running.send_replace(Some(Running {
+        pool: pool.clone(),
+        config: config.clone(),
+        public: address,
+    }));
     phase.send_replace(Phase::Serving);
     info!(
         event = "listening",
@@ -120,6 +128,9 @@ pub async fn serve(options: Serve) -> ExitCode {
         "listening"
     );
     info!(event = "ready", "ready");
+    if let Some(console) = &console {
+        info!(event = "console", url = console.url(), "open this page in a browser");
+    }
 
     tokio::select! {
         () = drain::signalled() => {}

@@ -2,6 +2,7 @@
 //! know, in the words of the server API.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, atomic::AtomicU64},
     time::SystemTime,
 };
@@ -71,6 +72,8 @@ pub struct Running {
     pub pool: Pool,
     /// Its configuration.
     pub config: watch::Receiver<Arc<Config>>,
+    /// Where clients connect.
+    pub public: SocketAddr,
 }
 
 impl From<Unavailable> for ApiError {

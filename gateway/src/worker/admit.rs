@@ -13,10 +13,17 @@ use http::{HeaderMap, header, request::Parts};
 use smallvec::SmallVec;
 use tracing::debug;
 
-use super::{settings::Settings, shared::Shared, subscribe::unix_now};
+use super::{
+    settings::Settings,
+    shared::{House, Shared},
+    subscribe::unix_now,
+};
 use crate::{
     admission::{address, load::Place, origin, refusal::Refusal},
-    auth::{identity::Identity, token::TokenError},
+    auth::{
+        identity::Identity,
+        token::{TokenError, Verifier},
+    },
     protocol::close::CloseReason,
     telemetry::trace::Span,
     websocket::handshake::{self, Upgrade},
@@ -84,12 +91,15 @@ impl Admission {
         if is_echo {
             return Ok(admitted);
         }
-        if !origin::is_allowed(&parts.headers, &spec.allowed_origins, spec.missing_origin) {
+        let house = self.shared.house.as_ref().filter(|house| is_from(&parts.headers, house));
+        if house.is_none()
+            && !origin::is_allowed(&parts.headers, &spec.allowed_origins, spec.missing_origin)
+        {
             return Err(Refusal::Origin);
         }
         if spec.auth.mode != AuthMode::Disabled {
-            let is_page = parts.headers.contains_key(header::ORIGIN);
-            self.authenticate(parts, is_page, &mut admitted)?;
+            let verifier = house.map_or(&*self.settings.verifier, |house| &house.verifier);
+            self.authenticate(parts, verifier, &mut admitted)?;
         }
         let traceparent = parts.headers.get("traceparent").map(http::HeaderValue::as_bytes);
         admitted.span = self.shared.traces.connection(traceparent, SystemTime::now());
@@ -122,14 +132,15 @@ impl Admission {
     fn authenticate(
         &self,
         parts: &Parts,
-        is_page: bool,
+        verifier: &Verifier,
         admitted: &mut Admitted,
     ) -> Result<(), Refusal> {
         let auth = &self.settings.spec().auth;
+        let is_page = parts.headers.contains_key(header::ORIGIN);
         let told = |reason, refusal| {
             if is_page { Ok(Admittance::Doomed(reason)) } else { Err(refusal) }
         };
-        match self.identify(parts, &admitted.upgrade) {
+        match self.identify(parts, verifier, &admitted.upgrade) {
             Ok(Some(identity)) => {
                 admitted.identity = identity;
                 if let Some(user) = &admitted.identity.user {
@@ -160,7 +171,12 @@ impl Admission {
     }
 
     /// Who a request says it is: the first token that is present counts.
-    fn identify(&self, parts: &Parts, upgrade: &Upgrade) -> Result<Option<Identity>, TokenError> {
+    fn identify(
+        &self,
+        parts: &Parts,
+        verifier: &Verifier,
+        upgrade: &Upgrade,
+    ) -> Result<Option<Identity>, TokenError> {
         let is_in_query = self.settings.spec().auth.token_in_query == Permission::Allow;
         let query = parts.uri.query().filter(|_| is_in_query);
         let token = bearer(&parts.headers)
@@ -168,7 +184,7 @@ impl Admission {
             .or_else(|| query?.split('&').find_map(|it| it.strip_prefix("token=")));
         let Some(token) = token else { return Ok(None) };
         let now = unix_now();
-        let verified = self.shared.asks.verify(&self.settings.verifier, token, now).and_then(|identity| {
+        let verified = self.shared.asks.verify(verifier, token, now).and_then(|identity| {
             let is_revoked = self.shared.revocations.read().contain(&identity, now);
             if is_revoked { Err(TokenError::Refused("revoked")) } else { Ok(identity) }
         });
@@ -176,6 +192,13 @@ impl Admission {
             debug!(event = "token_refused", peer = %self.peer, %error, "token refused");
         })
     }
+}
+
+/// Whether the page of this machine asks.
+fn is_from(headers: &HeaderMap, house: &House) -> bool {
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    let is_its = origins.next().is_some_and(|origin| origin.as_bytes() == house.origin.as_bytes());
+    is_its && origins.next().is_none()
 }
 
 /// The token of an `Authorization` header; another scheme is ignored.

@@ -48,8 +48,10 @@ impl Worker {
         let settings = Arc::clone(&self.settings);
         let now_ms = self.now_ms();
         let within_ms = self.rng.u64(0..SPREAD_MS);
+        let shared = Arc::clone(&self.shared);
         let Some(connection) = self.find(key) else { return };
         if connection.closing.is_some()
+            || shared.house_of(connection.identity.key).is_some()
             || matches!(connection.stage, Stage::Echo | Stage::Unauthenticated)
         {
             return;

@@ -24,7 +24,7 @@ use super::{
     },
     run,
     settings::Settings,
-    shared::{Shared, Side},
+    shared::{House, Shared, Side},
 };
 use crate::{
     admission::load::Load,
@@ -67,6 +67,8 @@ pub struct Start {
     pub traces: Traces,
     /// Verifies tokens.
     pub asks: Asks,
+    /// The page of the person at this machine, if it is served.
+    pub house: Option<House>,
     /// The path that echoes, for the conformance suite.
     pub echo: Option<String>,
 }
@@ -94,7 +96,7 @@ impl Pool {
     ///
     /// Where the address cannot be listened on.
     pub fn start(start: Start) -> std::io::Result<Started> {
-        let Start { listen, settings, metrics, traces, asks, echo } = start;
+        let Start { listen, settings, metrics, traces, asks, house, echo } = start;
         let count = std::thread::available_parallelism()
             .map_or(1, std::num::NonZero::get)
             .min(WorkerSet::WORKERS_MAX);
@@ -118,6 +120,7 @@ impl Pool {
             revocations: RwLock::default(),
             settings: ArcSwap::new(settings),
             is_draining: false.into(),
+            house,
             echo,
             workers: mailboxes.into_iter().map(Side::new).collect(),
         });

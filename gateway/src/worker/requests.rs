@@ -275,12 +275,15 @@ impl Worker {
             return Err(ErrorCode::Forbidden.into());
         }
         let now = unix_now();
-        let verified = self.shared.asks.verify(&settings.verifier, token, now).and_then(|identity| {
-            let is_revoked = self.shared.revocations.read().contain(&identity, now);
-            if is_revoked { Err(TokenError::Refused("revoked")) } else { Ok(identity) }
-        });
+        let shared = Arc::clone(&self.shared);
         let now_ms = self.now_ms();
         let Some(connection) = self.find(key) else { return Ok(()) };
+        let house = shared.house_of(connection.identity.key);
+        let verifier = house.map_or(&*settings.verifier, |house| &house.verifier);
+        let verified = shared.asks.verify(verifier, token, now).and_then(|identity| {
+            let is_revoked = shared.revocations.read().contain(&identity, now);
+            if is_revoked { Err(TokenError::Refused("revoked")) } else { Ok(identity) }
+        });
         let is_first = connection.stage == Stage::Unauthenticated;
         // Where anonymous clients may stay, they may still say later who they are.
         let is_anonymous = connection.identity.key.is_none()

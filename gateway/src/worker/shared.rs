@@ -18,7 +18,7 @@ use tokio::{
 use super::{key::Names, message::Message, settings::Settings};
 use crate::{
     admission::load::Load,
-    auth::revocations::Revocations,
+    auth::{identity::KeyId, revocations::Revocations, token::Verifier},
     broker::{HistoryBytes, Homes},
     jwks::Asks,
     protocol::topic::Topic,
@@ -52,9 +52,21 @@ pub struct Shared {
     pub settings: ArcSwap<Settings>,
     /// Upgrades are refused: the pod goes away.
     pub is_draining: AtomicBool,
+    /// The page of the person at this machine, if it is served.
+    pub house: Option<House>,
     /// The path of the public port that echoes, for the conformance suite.
     pub echo: Option<String>,
     pub(super) workers: Vec<Side>,
+}
+
+/// A page that this process serves itself: it may connect whatever `allowedOrigins` says, and its
+/// tokens are vouched for by a key that nobody else knows.
+#[derive(Debug)]
+pub struct House {
+    /// The page's origin.
+    pub origin: String,
+    /// What vouches for its tokens, and for no others.
+    pub verifier: Verifier,
 }
 
 /// What others may look at of one worker.
@@ -84,6 +96,11 @@ impl Side {
 }
 
 impl Shared {
+    /// The page of this machine, where it vouches for a session.
+    pub fn house_of(&self, key: Option<KeyId>) -> Option<&House> {
+        self.house.as_ref().filter(|house| key.is_some_and(|key| house.verifier.vouches(key)))
+    }
+
     /// The time since the process began.
     pub fn now(&self) -> Duration {
         self.began.elapsed()
