@@ -93,7 +93,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(error) => {
-                warn!(%error, "cannot accept on the internal port");
+                warn!(event = "internal_accept_failed", %error, "cannot accept on the internal port");
                 sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -118,6 +118,7 @@ pub async fn serve(options: Serve) -> ExitCode {
         pool: pool.clone(),
         config: config.clone(),
         public: address,
+        keys: keys.state.clone(),
     }));
     phase.send_replace(Phase::Serving);
     info!(
@@ -215,5 +216,5 @@ async fn alive(pool: Pool) {
 
 /// A signal stream that cannot be had never signals.
 fn stream(kind: SignalKind) -> Option<tokio::signal::unix::Signal> {
-    signal(kind).inspect_err(|error| error!(%error, "cannot listen to a signal")).ok()
+    signal(kind).inspect_err(|error| error!(event = "signal_failed", %error, "cannot listen")).ok()
 }

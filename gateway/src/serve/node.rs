@@ -26,6 +26,7 @@ use crate::{
     auth::revocations::Revoked,
     broker::{self, HistoryError, Key, KeyScope},
     config::{Config, State, document::Document},
+    jwks,
     protocol::{
         Dialect,
         position::{ClientPosition, Position},
@@ -74,6 +75,8 @@ pub struct Running {
     pub config: watch::Receiver<Arc<Config>>,
     /// Where clients connect.
     pub public: SocketAddr,
+    /// The keys of an identity provider.
+    pub keys: watch::Receiver<jwks::State>,
 }
 
 impl From<Unavailable> for ApiError {
@@ -85,10 +88,7 @@ impl From<Unavailable> for ApiError {
 impl Node {
     fn pool(&self) -> Result<Pool, ApiError> {
         let running = self.running.borrow();
-        let running = running.as_ref();
-        running
-            .map(|it| it.pool.clone())
-            .ok_or_else(|| ApiError::Unavailable("the gateway is starting".to_owned()))
+        running.as_ref().map(|it| it.pool.clone()).ok_or_else(starting)
     }
 
     fn config(&self) -> Option<Arc<Config>> {
@@ -338,7 +338,14 @@ impl Gateway for Node {
             self.metrics.drain_remaining.set(i64::try_from(remaining).unwrap_or(i64::MAX));
         }
         self.metrics.broker_connected.set(1);
+        let has_provider = |config: &Config| {
+            config.spec.auth.jwt.as_ref().is_some_and(|jwt| jwt.jwks.is_some())
+        };
+        let running = self.running.borrow().clone();
+        let keys = running.filter(|it| has_provider(&it.config.borrow()));
+        let keys = keys.map(|it| it.keys.borrow().clone());
         self.metrics.render(&Scrape {
+            keys: keys.as_ref(),
             now: SystemTime::now(),
             config: &self.state.borrow(),
             log_lines_dropped: self.log.lines_dropped(),
@@ -355,6 +362,11 @@ impl Gateway for Node {
         let bytes = self.config().map_or(0, |it| it.spec.max_message_size.bytes());
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
+}
+
+/// What there is to say before the workers run, and when they are gone.
+pub fn starting() -> ApiError {
+    ApiError::Unavailable("the gateway is starting or has stopped".to_owned())
 }
 
 fn counted(connections: usize) -> Counted {

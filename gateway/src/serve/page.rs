@@ -7,11 +7,11 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tracing::warn;
 
-use super::node::Node;
+use super::node::{self, Node};
 use crate::{
     api::{
         Internal,
-        answer::Answer,
+        answer::{self, Answer},
         gateway::{Gateway, Page as ListPage, Scope},
         server::Peer,
     },
@@ -35,10 +35,11 @@ impl Page {
             && let Some(Peer(peer)) = request.extensions().get().copied()
         {
             let (parts, body) = request.into_parts();
-            if let Some(asked) = console.asked(&parts, peer)
-                && let Some(answer) = self.show(console, asked).await
-            {
-                return answer.map(|body| Full::new(body).boxed_unsync());
+            if let Some(asked) = console.asked(&parts, peer) {
+                let unavailable = || answer::refusal(&node::starting());
+                let shown = self.show(console, asked).await;
+                return shown
+                    .map_or_else(unavailable, |it| it.map(|body| Full::new(body).boxed_unsync()));
             }
             return self.routes.answer(Request::from_parts(parts, body)).await;
         }
@@ -56,7 +57,7 @@ impl Page {
                 let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
                 let now = now.map_or(0, |it| it.as_secs());
                 let data = console.data(&figures, &websocket, now);
-                data.inspect_err(|error| warn!(%error, "no token for the console")).ok()
+                data.inspect_err(|error| warn!(event = "console_failed", %error, "no token")).ok()
             }
         }
     }

@@ -126,7 +126,6 @@ pub const EVENTS: &[Event] = &[
         "debug",
         "A connection could not be accepted: `error`. It is tried again.",
     ),
-    event("publish_failed", "warn", "The broker did not take a publication: `error`."),
     event(
         "drain_grace",
         "info",
@@ -139,6 +138,13 @@ pub const EVENTS: &[Event] = &[
     ),
     event("drain_cut_short", "info", "Ctrl-C while draining: what is left is closed now."),
     event("drain_done", "info", "No connection is left, or the deadline has come."),
+    event(
+        "internal_accept_failed",
+        "warn",
+        "The internal port could not accept: `error`. It is tried again.",
+    ),
+    event("signal_failed", "error", "The process cannot listen to a signal: `error`."),
+    event("console_failed", "warn", "The console got no token: `error`."),
     event("worker_dead", "error", "A worker has stopped; the process ends with 70."),
     event("failed", "error", "A task that must not end has ended; the process ends with 70."),
     event("stopped", "info", "The process ends."),

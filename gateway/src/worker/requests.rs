@@ -294,6 +294,7 @@ impl Worker {
                 self.close(key.slot(), first_refused(error));
                 return Ok(());
             }
+            Err(TokenError::Undecided) => return Err(ErrorCode::Unavailable.into()),
             Err(_) => return Err(ErrorCode::TokenInvalid.into()),
         };
         let begins = is_first || is_anonymous;

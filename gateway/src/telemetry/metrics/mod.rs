@@ -229,7 +229,7 @@ mod tests {
 
     fn rendered(metrics: &Metrics, config: &State) -> String {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
-        metrics.render(&Scrape { now, config, log_lines_dropped: 3, spans_dropped: 0 })
+        metrics.render(&Scrape { now, config, keys: None, log_lines_dropped: 3, spans_dropped: 0 })
     }
 
     /// The value of a series, by its name without the prefix and with its labels.

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use prometheus::{Registry, TextEncoder, process_collector::ProcessCollector};
 
 use super::{Metrics, Register};
-use crate::config::State;
+use crate::{config::State, jwks};
 
 /// What is known elsewhere when a scrape asks.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +14,8 @@ pub struct Scrape<'a> {
     pub now: SystemTime,
     /// The state of the configuration.
     pub config: &'a State,
+    /// The keys of an identity provider, where there is one.
+    pub keys: Option<&'a jwks::State>,
     /// Log lines dropped because the pipe was full.
     pub log_lines_dropped: u64,
     /// Spans dropped because the collector did not take them.
@@ -35,7 +37,7 @@ impl Metrics {
 
 /// What stands elsewhere as a registry of its own, so that nothing has to be kept in step.
 fn scraped(scrape: &Scrape<'_>) -> Registry {
-    let Scrape { now, config, log_lines_dropped, spans_dropped } = *scrape;
+    let Scrape { now, config, keys, log_lines_dropped, spans_dropped } = *scrape;
     let register = Register::new();
 
     let reloads = register.family(
@@ -62,6 +64,23 @@ fn scraped(scrape: &Scrape<'_>) -> Registry {
     if let Some(not_after) = config.certificate_not_after {
         let help = "Until the certificate expires; negative once it has.";
         register.gauge("certificate_expiry_seconds", help).set(not_after - unix(now));
+    }
+    if let Some(keys) = keys {
+        let fetches = register.family(
+            "jwks_fetches_total",
+            "Fetches of the identity provider's key set, by result.",
+            "result",
+            &["fetched", "failed"],
+        );
+        fetches.add("fetched", keys.fetched);
+        fetches.add("failed", keys.failed);
+        register
+            .gauge("jwks_keys", "Keys of the identity provider that verify tokens now.")
+            .set(size(keys.keys));
+        if let Some(at) = keys.fetched_at {
+            let help = "How long ago the identity provider's key set was fetched.";
+            register.gauge("jwks_age_seconds", help).set(unix(now) - unix(at));
+        }
     }
     register
         .counter("log_lines_dropped_total", "Log lines dropped because the pipe was full.")
