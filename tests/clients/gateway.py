@@ -52,7 +52,7 @@ class Gateway:
         command = [BINARY, "serve", str(self.manifest), "--secrets", str(self.secrets), "--log-format", "json"]
         command += arguments or ["--listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.log, self.grown = [], threading.Condition()
+        self.log, self.grown, self.has_ended = [], threading.Condition(), False
         self.reader = threading.Thread(target=self.read, args=(self.process.stdout, self.log), daemon=True)
         self.reader.start()
 
@@ -68,12 +68,15 @@ class Gateway:
             with self.grown:
                 log.append(json.loads(line) if line.startswith("{") else {"event": "", "text": line})
                 self.grown.notify_all()
+        with self.grown:
+            self.has_ended = True
+            self.grown.notify_all()
 
     def wait_for(self, event, since=0, seconds=10):
         """The first log line with this event after the first `since` lines."""
         find = lambda: next((it for it in self.log[since:] if it.get("event") == event), None)
         with self.grown:
-            self.grown.wait_for(lambda: find() or self.process.poll() is not None, seconds)
+            self.grown.wait_for(lambda: find() or self.has_ended, seconds)
         assert (found := find()), f"no log line with event {event} within {seconds} s; log: {self.log}"
         return found
 

@@ -37,7 +37,7 @@ class Raw:
     def __init__(self, gateway, headers="", receive_buffer=None, before=""):
         self.tcp = dial(gateway, receive_buffer)
         path = gateway.spec.get("path", "/ws")
-        self.tcp.sendall(f"{before}GET {path} HTTP/1.1\r\n{HEAD}{VERSION}{headers}\r\n".encode())
+        self.tcp.sendall(f"{before}GET {path} HTTP/1.1\r\n{HEAD}{VERSION}{headers}\r\n".encode("latin-1"))
         self.buffer = b""
         while b"\r\n\r\n" not in self.buffer:
             assert (piece := self.tcp.recv(65536)), f"no answer: {self.buffer}"
