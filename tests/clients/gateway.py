@@ -34,6 +34,16 @@ def eventually(check, what, seconds=5):
     return found
 
 
+def stays(check, seconds=0.5):
+    """Whether `check` is true again and again for so long."""
+    deadline = time.monotonic() + seconds
+    while is_true := check():
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    return is_true
+
+
 class Gateway:
     def __init__(self, folder, spec, arguments=(), secrets=True, wait=True):
         self.folder, self.manifest, self.secrets = folder, folder / "gateway.yaml", folder / "secrets"

@@ -20,7 +20,7 @@ def test_curl_publishes_and_reads_back(start):
 
     with enter(gateway, token()) as client:
         client.ask("subscribe", channel="kept.a")
-        status, answer = curl(gateway, "--data", '{"channel":"kept.a","data":{"text":"hi"}}', "publish")
+        status, answer = curl(gateway, "--json", '{"channel":"kept.a","data":{"text":"hi"}}', "publish")
         assert status == 200
         place = answer["results"][0]
         assert place["channel"] == "kept.a" and place["offset"] >= 1 and place["epoch"]
