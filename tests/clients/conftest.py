@@ -25,8 +25,11 @@ def start(tmp_path):
 
 
 def pytest_collection_modifyitems(items):
-    """What takes longest begins first, so that nobody waits for it at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    """What takes longest begins first, each beside a short one: workers are handed two at a time."""
+    long = [item for item in items if item.get_closest_marker("long")]
+    short = [item for item in items if item not in long]
+    beside, rest = short[: len(long)], short[len(long) :]
+    items[:] = [item for pair in zip(long, beside) for item in pair] + long[len(beside) :] + rest
 
 
 def pytest_configure(config):

@@ -76,7 +76,7 @@ def test_a_batch_answers_each_line_in_order(start):
     lines = [
         {"publish": {"channel": "public.a", "data": 1}}, {"publish": {"channel": "a..b", "data": 2}}, {"nosuch": {}},
         {"broadcast": {"data": 3}}, {"publish": {"channel": "public.a", "data": 4}},
-    ]  # fmt: skip
+    ]
 
     with enter(gateway) as client:
         client.ask("subscribe", channel="public.a")

@@ -66,7 +66,7 @@ def test_rights_come_from_the_rule_and_the_token(start):
         {"match": "users", "subscribe": "Authenticated", "publish": "Authenticated"},
         {"match": "nobody", "subscribe": "Nobody", "publish": "Nobody"},
         {"match": "**"},
-    ])  # fmt: skip
+    ])
     expected = {
         None: ["anyone"],
         token(): ["anyone", "users"],

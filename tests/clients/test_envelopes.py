@@ -71,7 +71,7 @@ def test_unknown_fields_are_ignored_and_missing_ones_are_not(start):
         for kind, payload in [
             ("subscribe", {}), ("subscribe", {"channel": 7}), ("unsubscribe", {}), ("message", {"channel": "public.a"}),
             ("message", {"data": 1}), ("history", {}), ("presence", {}), ("authenticate", {}), ("subscribe", {"channel": "kept.a", "recover": 7}),
-        ]:  # fmt: skip
+        ]:
             assert client.ask(kind, **payload) == "bad_request", (kind, payload)
 
 
@@ -83,7 +83,7 @@ def test_data_passes_as_it_came_but_for_white_space(start):
         for data, passed in [
             ('{ "b" : 1, "a" : 2, "b" : 3 }', '{"b":1,"a":2,"b":3}'), ("1.0e2", "1.0e2"), ("-0", "-0"), ("12345678901234567890123", "12345678901234567890123"),
             ('" a \\u00fc\\/ "', '" a \\u00fc\\/ "'), ("[ 1 , [ ] , { } , null ]", "[1,[],{},null]"), ("null", "null"), ("true", "true"), ('"\U0001f600"', '"\U0001f600"'),
-        ]:  # fmt: skip
+        ]:
             client.send('{"type":"message","payload":{"channel":"public.a","data":%s}}' % data)
             assert client.frame() == '{"type":"message","payload":{"channel":"public.a","data":%s}}' % passed
 

@@ -10,7 +10,10 @@ from fields.row import put
 from gateway import BINARY, ROOT, SPEC, Gateway, eventually, stays
 
 
-@pytest.mark.parametrize("row", [it for it in ROWS if it.see], ids=lambda row: row.name)
+SEEN = [pytest.param(row, id=row.name, marks=[pytest.mark.long] if row.lasts > 5 else []) for row in ROWS if row.see]
+
+
+@pytest.mark.parametrize("row", SEEN)
 def test_a_change_is_seen_by_a_client(start, row):
     base = put(SPEC, row.base)
     begin = lambda: start(**{**base, **{name: base.get(name) for name in SPEC}})

@@ -195,7 +195,7 @@ def test_more_than_may_be_held_during_a_replay_becomes_a_gap(start):
     gateway = start(
         channels=[{**KEPT, "history": {"messages": 100, "maxAge": "5m"}}], maxMessageSize="2Mi", compression={"mode": "Disabled"},
         limits={"sendQueueMessages": 8, "sendQueueBytes": "64Mi"}, writeWait="1m",
-    )  # fmt: skip
+    )
     with enter(gateway) as client:
         at = position(client.ask("subscribe", channel="kept.a"))
     for data in range(20):

@@ -92,7 +92,7 @@ def test_an_origin_that_is_not_allowed_is_403(start):
     for origin in [
         "http://app.example", "https://app.example.evil", "https://app.example:8443", "https://example.com",
         "https://a.b.example.com", "http://localhost:8001", "null", "https://aXexample.com",
-    ]:  # fmt: skip
+    ]:
         refused(gateway, 403, "origin", origin=origin)
 
 
@@ -164,7 +164,7 @@ def test_what_is_cheapest_to_find_is_told_first(start):
 
 @pytest.mark.parametrize("offer, answer", [
     ([V1, "headgate.plain"], V1), (["headgate.plain", V1], "headgate.plain"), (["mqtt", V1], V1), (None, None),
-])  # fmt: skip
+])
 def test_the_first_known_subprotocol_is_echoed(start, offer, answer):
     gateway = start()
 

@@ -13,7 +13,7 @@ async function talk({url, protocols, say, until}) {
     const timer = setTimeout(() => resolve({seen, late: true}), 8_000);
     const end = (more) => {
       clearTimeout(timer);
-      resolve({seen, protocol: socket.protocol, ...more});
+      resolve({seen, protocol: socket.protocol, extensions: socket.extensions, ...more});
     };
     socket.onopen = () => say.forEach((envelope) => socket.send(JSON.stringify(envelope)));
     socket.onmessage = ({data}) => {
@@ -92,11 +92,12 @@ describe("a page", () => {
 
   test("gets large messages, which Chromium asks for compressed", async () => {
     const data = "abc".repeat(30_000);
-    const {seen} = await visit(allowed.origin, token("alice"), [
+    const {seen, extensions} = await visit(allowed.origin, token("alice"), [
       {type: "subscribe", payload: {channel: "public.large"}},
       {type: "message", payload: {channel: "public.large", data}},
     ]);
 
+    assert.match(extensions, /permessage-deflate/);
     assert.equal(seen.find(({type}) => type === "message").payload.data, data);
   });
 

@@ -100,7 +100,6 @@ describe("the chat page", () => {
 
     cable.lead(fresh.url);
     old.signal("SIGTERM");
-    await ann.page.locator("#state[data-state=waiting]").waitFor();
     await ann.page.locator(".notice", {hasText: "missed"}).waitFor({timeout: 20_000});
     await ann.say("on the new one");
     await ann.line("on the new one").waitFor();

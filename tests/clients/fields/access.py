@@ -102,4 +102,4 @@ ROWS = [
         "writeWait", "10s", blocked, "here", {"writeWait": "200ms"}, "gone", base=BLOCKED, lasts=15,
         bad="0s", says=f" is 0s: too short; must be a duration from 100ms to 10m, {DURATION}",
     ),
-]  # fmt: skip
+]

@@ -41,4 +41,4 @@ ROWS = [
         base={**ONE_EACH, "clientAddress": {"from": "XForwardedFor", "trustedProxies": ["10.0.0.0/8"]}},
         bad=["10.0.0.1/8"], says="[0] is 10.0.0.1/8: an address inside 10.0.0.0/8, not a network; must be a network such as 10.0.0.0/8",
     ),
-]  # fmt: skip
+]

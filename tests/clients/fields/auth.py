@@ -68,4 +68,4 @@ ROWS = [
         "auth.jwt.keys[].kid", "left out", which(kid("a"), kid("b")), ["open", "open"], {"auth.jwt.keys[0].kid": "a"}, ["open", "token"], base=REQUIRED,
         bad="", says=f" is \"\": not a text; {TEXT}",
     ),
-]  # fmt: skip
+]

@@ -89,4 +89,4 @@ ROWS = [
         "channels[].history.maxAge", "5m", kept_for_long, True, {"channels[0].history.maxAge": "200ms"}, False, base=rule(history={}),
         bad="1000h", says=f" is 1000h: too long; must be a duration from 100ms to 720h, {DURATION}",
     ),
-]  # fmt: skip
+]

@@ -159,4 +159,4 @@ ROWS = [
         "telemetry.otlp.sampleRatio", "0.01", traced(SERVER), [], {"telemetry.otlp.sampleRatio": 1}, ["/v1/traces"], lasts=20,
         base={"telemetry": {"otlp": {"endpoint": ENDPOINT, "sampleRatio": 0}}}, bad=1.5, says=" is 1.5: too large; must be a number from 0 to 1",
     ),
-]  # fmt: skip
+]

@@ -83,4 +83,4 @@ ROWS = [
         "auth.jwt.jwks.caSecretName", "left out", lambda gateway: each(gateway)[0], "open", {"auth.jwt.jwks.caSecretName": "stranger"}, "keys", base=base("a"),
         prepare=authorities, at_start="spec.auth.jwt.jwks.caSecretName", bad="Ca", says=f" is Ca: not a name; {NAME}",
     ),
-]  # fmt: skip
+]

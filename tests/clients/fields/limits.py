@@ -104,4 +104,4 @@ ROWS = [
         "limits.maxIdleConnections", "left out", full_and_idle, "full", {"limits.maxIdleConnections": 0}, "open", base={"maxConnections": 2}, lasts=75,
         bad=600_001, says=f" is 600001: too large; {WHOLE} 0 to 600000",
     ),
-]  # fmt: skip
+]

@@ -69,4 +69,4 @@ ROWS = [
         base={"compression": {"mode": "Disabled"}},
         bad="1Ki", says=" is 1Ki: smaller than maxMessageSize (512Ki); limits.sendQueueBytes must be at least maxMessageSize, or a message of that size could not be delivered",
     ),
-]  # fmt: skip
+]

@@ -47,4 +47,4 @@ REFUSED = {
     "networkPolicy.internalFrom[0].namespaceSelector.matchLabels": ({"a b": "c"}, f'["a b"]{LABEL_KEY}'),
     "networkPolicy.internalFrom[0].ipBlock.cidr": ("10.0.0.0/33", f" is 10.0.0.0/33{CIDR}"),
     "networkPolicy.internalFrom[0].ipBlock.except": (["10.0.0.0/33"], f"[0] is 10.0.0.0/33{CIDR}"),
-}  # fmt: skip
+}

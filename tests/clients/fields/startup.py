@@ -62,4 +62,4 @@ ROWS = [
         "api.keySecretName", "left out", api, False, {"api": {"keySecretName": "api"}}, True, base={"api": {}}, at_start="spec.api",
         bad="a/b", says=f" is a/b: not a name; {NAME}",
     ),
-]  # fmt: skip
+]
