@@ -1,6 +1,6 @@
 """A client that does what no library does: odd requests, odd frames, and no reading."""
 
-import json, os, socket, struct
+import json, os, socket, struct, time
 
 KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 HEAD = f"Host: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{KEY}"
@@ -79,10 +79,11 @@ class Raw:
         return first & 0x0F, bool(first & 0x40), self.read(length)
 
     def until_closed(self, seconds=10):
-        """The code of the close frame; `None` without one."""
+        """The code of the close frame; `None` without one. Fails if it does not end within so long."""
+        deadline = time.monotonic() + seconds
         try:
             while True:
-                opcode, _, payload = self.frame(seconds)
+                opcode, _, payload = self.frame(max(0.001, deadline - time.monotonic()))
                 if opcode == CLOSE:
                     return struct.unpack(">H", payload[:2])[0] if payload else 1005
         except (EOFError, ConnectionError):

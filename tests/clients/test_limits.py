@@ -61,7 +61,7 @@ def test_pings_do_not_keep_an_idle_connection_but_messages_do(start):
             pinging.send(b"", PING)
             asking.ask("ping")
             gateway.publish("public.a", 1)
-        assert pinging.until_closed() == 4503
+        assert pinging.until_closed(0.3) == 4503, "it went while it was pinging"
         assert listening.messages(8) == [1] * 8 and asking.ask("ping") is None
 
 
