@@ -3,6 +3,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PY := .tools/venv/bin/python
+NODE_MODULES := tests/node/node_modules/.package-lock.json
 RELEASE := target/release/headgate-gateway
 SECRETS := .run/secrets
 
@@ -12,6 +13,10 @@ help: ## Say what there is
 $(PY): tests/clients/requirements.txt
 	python3 -m venv .tools/venv
 	$(PY) -m pip install --quiet --requirement $<
+	touch $@
+
+$(NODE_MODULES): tests/node/package-lock.json
+	cd tests/node && npm ci --silent --no-audit --no-fund
 	touch $@
 
 $(SECRETS): 
@@ -27,11 +32,18 @@ run: $(SECRETS) ## Build the gateway and serve examples/gateway.yaml
 	@echo "Publish     curl -H \"Authorization: Bearer \$$(cat $(SECRETS)/chat-api/api-key)\" -d '{\"channel\":\"public.hello\",\"data\":\"hi\"}' http://127.0.0.1:9090/api/v1/publish"
 	$(RELEASE) serve examples/gateway.yaml --listen 127.0.0.1:8080 --internal-listen 127.0.0.1:9090 --secrets $(SECRETS)
 
-test: $(PY) ## Unit and property tests, then stock clients against the real binary
+test: ## Unit and property tests, then stock clients against the real binary
 	cargo test --workspace --locked
 	cargo test -p headgate-crds --features kube --locked
 	cargo build --locked -p headgate-gateway
-	$(PY) -m pytest -q tests/clients
+	$(MAKE) --no-print-directory -j2 -Otarget clients-python clients-node
+
+# Most of their time is spent waiting for what the protocol promises, so many run beside each other.
+clients-python: $(PY)
+	$(PY) -m pytest -q -n 12 --maxschedchunk 1 tests/clients
+
+clients-node: $(NODE_MODULES)
+	cd tests/node && CHROMIUM=$$(../tools/chromium.sh) npm test --silent
 
 generate: ## Rewrite the CRD and docs/configuration.md from the types
 	UPDATE=1 cargo test -p headgate-crds --features kube --locked --test generated
@@ -51,4 +63,4 @@ conformance: ## Autobahn's cases, close codes demanded; CASES='1.*,7.*' narrows
 clean-tools: ## Remove what the targets installed
 	rm -rf .tools .run
 
-.PHONY: help run test generate lint conformance clean-tools
+.PHONY: help run test clients-python clients-node generate lint conformance clean-tools
