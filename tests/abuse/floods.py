@@ -51,7 +51,7 @@ def ping_flood_unlimited(gateway):
     return f"{sum(taken) // MIB} MiB of pings, then " + ended(ends, {"open", "close 4431"})
 
 
-@attack("fragment flood", quick=True, grows_max=16 * MIB)
+@attack("fragment flood", grows_max=16 * MIB)
 def fragment_flood(gateway):
     """Messages of one byte a frame, from 50 at once; a fragment may come with each of them."""
     flood = frame(TEXT, b"a", fin=False) + frame(CONTINUE, b"a", fin=False) * 20_000
@@ -122,7 +122,7 @@ def deflate_bomb(gateway):
     return ended(endings(peers), {"close 1009"})
 
 
-@attack("many small bombs", grows_max=16 * MIB)
+@attack("many small bombs", quick=True, grows_max=16 * MIB)
 def small_bombs(gateway):
     """Each one within all limits and 1:1000: the work counts, not the bytes of the wire."""
     legal = bomb(524_000, b'{"type":"ping"}')

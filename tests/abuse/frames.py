@@ -29,7 +29,7 @@ def declared_too_far(gateway):
     return each(gateway, cases, "close 1002", 20)
 
 
-@attack("declared 2^63-1 and 2^32 bytes", quick=True, grows_max=8 * MIB)
+@attack("declared 2^63-1 and 2^32 bytes", grows_max=8 * MIB)
 def declared_far(gateway):
     lengths = (524_289, 1 << 31, 1 << 32, (1 << 32) + 1, (1 << 63) - 1)
     cases = [frame(TEXT, b"abc", declared=length, fin=fin) for length in lengths for fin in (True, False)]
@@ -48,7 +48,7 @@ def declared_only(gateway):
     return "1,000 wait for the rest"
 
 
-@attack("control frames of 126 bytes", quick=True)
+@attack("control frames of 126 bytes")
 def long_control(gateway):
     cases = [frame(kind, b"\x03\xe8" + b"a" * 124) for kind in (PING, PONG, CLOSE)]
     cases += [frame(kind, b"\x03\xe8" + b"a" * 70_000) for kind in (PING, CLOSE)]
@@ -67,7 +67,7 @@ def close_reasons(gateway):
     return seen + ", bad ones 1002 and 1007"
 
 
-@attack("unmasked frames", quick=True)
+@attack("unmasked frames")
 def unmasked(gateway):
     cases = [frame(kind, b"\x03\xe8abc", masked=False) for kind in (TEXT, BINARY, PING, PONG, CLOSE)]
     return each(gateway, cases, "close 1002", 40)

@@ -2,7 +2,7 @@
 
 import multiprocessing, time
 
-from attack import MIB, UNHURRIED, attack, within
+from attack import HANDSHAKES, MIB, UNHURRIED, attack, within
 from wire import CLOSE, Peer, connect, ended, endings, envelope, frame, request, wait
 
 
@@ -23,14 +23,18 @@ def never_read(gateway):
     return f"200 x slow consumer after {took:.1f} s"
 
 
-@attack("slow reader hears 4431", grows_max=24 * MIB)
+@attack("slow reader hears 4431", keeps_max=16 * MIB)
 def hears_why(gateway):
     """Whoever reads again within two seconds of the close finds the code."""
     first = envelope("subscribe", {"channel": "public.fast"}, id=1)
-    peers = [connect(gateway, first=first, receive_buffer=4_096) for _ in range(20)]
+    peers = [connect(gateway, first=first, receive_buffer=4_096) for _ in range(8)]
     wait(peers, 5, lambda it: b'"subscribed"' in it.heard)
-    for _ in range(200):
-        gateway.http("/api/v1/publish", {"channel": "public.fast", "data": "x" * 65_536})
+    # 8 MB at once: more than a queue and a socket hold.
+    for publisher in [connect(gateway), connect(gateway)]:
+        publisher.send(envelope("message", {"channel": "public.fast", "data": "x" * 400_000}) * 10)
+    # Whoever is being closed is subscribed no longer.
+    is_closed = within(lambda: "public.fast" not in gateway.http("/api/v1/channels"))
+    assert is_closed, "8 that do not read were not closed"
     return ended(endings(peers), {"close 4431"})
 
 
@@ -61,7 +65,7 @@ def connect_storm(gateway):
     return storm(gateway, 20_000)
 
 
-@attack("connects cut off", spec=UNHURRIED, warm=lambda gateway: cut_off(gateway, 500))
+@attack("connects cut off", spec=UNHURRIED, keeps_max=8 * MIB, warm=lambda gateway: cut_off(gateway, 500))
 def cut_storm(gateway):
     return cut_off(gateway, 3_000)
 
@@ -79,7 +83,7 @@ def cut_off(gateway, count):
     return f"{count} resets"
 
 
-@attack("more connects than the rate", quick=True)
+@attack("more connects than the rate", keeps_max=HANDSHAKES)
 def connect_rate(gateway):
     """1,500 at once where 1,000 may burst: the rest are told when to come back."""
     peers = []

@@ -18,7 +18,7 @@ def refused(gateway, *requests):
     return endings(peers)
 
 
-@attack("tokens of 9 KiB", quick=True, spec=REQUIRED)
+@attack("tokens of 9 KiB", spec=REQUIRED)
 def long_tokens(gateway):
     """Signed well, so that only the length is wrong."""
     long = token(padding="x" * 7_000)

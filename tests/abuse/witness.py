@@ -38,13 +38,13 @@ def subscribe(peer):
 
 
 class Stream:
-    """What one receiver got: texts in order, cut out of the bytes without keeping them."""
+    """What one connection got, cut out of the bytes without keeping them; its pings are answered."""
 
     def __init__(self, peer):
         self.peer, self.next = peer, None
 
     def numbers(self):
-        """Number and due time of each publication that has come since."""
+        """Number and due time of each publication that has come since. What came instead of one is a gap."""
         self.peer.hear()
         end, found = 0, []
         for opcode, text, end in cut(self.peer.heard):
@@ -52,8 +52,8 @@ class Stream:
                 self.peer.send(frame(PONG, text))
             for line in text.split(b"\n") if opcode == TEXT else []:
                 it = json.loads(line)
-                assert it["type"] == "message", f"a healthy client got {it}"
-                found.append(it["payload"]["data"])
+                if it["type"] == "message":
+                    found.append(it["payload"]["data"])
         del self.peer.heard[:end]
         return found
 
@@ -77,7 +77,8 @@ class Measure:
 def main():
     host, port, pid = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     try:
-        os.nice(-10)
+        # A late witness would take its own delay for the gateway's.
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     except PermissionError:
         pass
     connections = [connect((host, port), "tls" in sys.argv) for _ in range(RECEIVERS + 1)]
