@@ -74,17 +74,24 @@ class Gateway:
         self.pid, self.log, self.lines = self.process.pid, [], queue.Queue()
         rank(self.pid, -15)
         threading.Thread(target=self._read, daemon=True).start()
-        listening = self._wait_for("listening")
+        try:
+            listening = self._wait_for("listening")
+        except AssertionError:
+            self.stop()
+            raise
         self.public, self.internal = (_address(listening[it]) for it in ("public", "internal"))
 
     def certificate(self):
-        """A pair of its own for 127.0.0.1."""
+        """A pair for localhost, signed by an authority of its own, `ca.crt` beside it."""
         folder = self.secrets / "tls"
         folder.mkdir()
-        command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj /CN=localhost".split()
-        command += ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
-        command += ["-keyout", str(folder / "tls.key"), "-out", str(folder / "tls.crt")]
-        subprocess.run(command, check=True, capture_output=True)
+        make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30".split()
+        ca = ["-subj", "/CN=authority", "-addext", "keyUsage=critical,keyCertSign", "-keyout", "ca.key", "-out", "ca.crt"]
+        leaf = ["-subj", "/CN=localhost", "-CA", "ca.crt", "-CAkey", "ca.key", "-keyout", "tls.key", "-out", "tls.crt"]
+        for extension in ("basicConstraints=critical,CA:FALSE", "subjectAltName=IP:127.0.0.1,DNS:localhost", "extendedKeyUsage=serverAuth"):
+            leaf += ["-addext", extension]
+        for options in (ca, leaf):
+            subprocess.run([*make, *options], check=True, capture_output=True, cwd=folder)
 
     def _read(self):
         for line in self.process.stdout:
@@ -97,7 +104,7 @@ class Gateway:
             try:
                 line = self.lines.get(timeout=max(0.01, deadline - time.monotonic()))
             except queue.Empty:
-                raise AssertionError(f"no log line with event {event} within {seconds} s; log: {self.log}") from None
+                raise AssertionError(f"no log line with event {event} within {seconds} s but {''.join(self.log[-3:]).strip()}") from None
             if line.startswith("{") and json.loads(line).get("event") == event:
                 return json.loads(line)
 
@@ -122,6 +129,10 @@ class Gateway:
     def files(self):
         """Open files."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def has_died(self):
+        """Whether the process has ended by itself."""
+        return self.process.poll() is not None
 
     def complaints(self):
         """Log lines that say warning, error or panic."""
