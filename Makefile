@@ -60,6 +60,18 @@ conformance: ## Autobahn's cases, close codes demanded; CASES='1.*,7.*' narrows
 	tests/conformance/setup.sh .tools/autobahn
 	tests/conformance/serve.sh $(RELEASE) '$(CASES)'
 
+ABUSE ?=
+abuse: ## Attacks with healthy clients beside them; ABUSE=--quick or ABUSE='ping flood' narrows
+	$(if $(HEADGATE_GATEWAY),,cargo build --release --locked -p headgate-gateway)
+	command -v slowhttptest >/dev/null || apt-get install -y --no-install-recommends slowhttptest
+	python3 tests/abuse/run.py $(ABUSE)
+
+SCAN ?=
+scan: ## schemathesis on the API, sslyze on TLS, promtool on the metrics; SCAN=tls narrows
+	$(if $(HEADGATE_GATEWAY),,cargo build --release --locked -p headgate-gateway)
+	tests/scan/setup.sh .tools/scan
+	.tools/scan/bin/python tests/scan/run.py $(SCAN)
+
 clean-tools: ## Remove what the targets installed
 	rm -rf .tools .run
 
