@@ -3,7 +3,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PY := .tools/venv/bin/python
-RELEASE := target/release/headgate-gateway
+RELEASES := $(or $(CARGO_TARGET_DIR),target)/release
+RELEASE := $(RELEASES)/headgate-gateway
 SECRETS := .run/secrets
 
 help: ## Say what there is
@@ -48,7 +49,18 @@ conformance: ## Autobahn's cases, close codes demanded; CASES='1.*,7.*' narrows
 	tests/conformance/setup.sh .tools/autobahn
 	tests/conformance/serve.sh $(RELEASE) '$(CASES)'
 
+ROUNDS ?= 5
+bench: ## The gateway's cost against a bare epoll loop, in turns; ROUNDS=5
+	cargo build --release --locked -p headgate-gateway -p headgate-tests
+	$(RELEASES)/bench --gateway $(RELEASES)/headgate-gateway --reference $(RELEASES)/reference --rounds $(ROUNDS)
+
+deny: .tools/bin/cargo-deny ## Licences, bans and sources of what comes into the build
+	.tools/bin/cargo-deny check licenses bans sources
+
+.tools/bin/cargo-deny:
+	cargo install cargo-deny --version 0.20.2 --locked --root .tools
+
 clean-tools: ## Remove what the targets installed
 	rm -rf .tools .run
 
-.PHONY: help run test generate lint conformance clean-tools
+.PHONY: help run test generate lint conformance bench deny clean-tools
