@@ -54,6 +54,10 @@ bench: ## The gateway's cost against a bare epoll loop, in turns; ROUNDS=5
 	cargo build --release --locked -p headgate-gateway -p headgate-tests
 	$(RELEASES)/bench --gateway $(RELEASES)/headgate-gateway --reference $(RELEASES)/reference --rounds $(ROUNDS)
 
+load: ## 10,000 connections and deliveries a second, a storm of handshakes, 100,000 connects and closes; ONLY=seed,storm,churn
+	cargo build --release --locked -p headgate-gateway -p headgate-tests
+	$(RELEASES)/load --gateway $(RELEASES)/headgate-gateway $(if $(ONLY),--only $(ONLY))
+
 deny: .tools/bin/cargo-deny ## Licences, bans and sources of what comes into the build
 	.tools/bin/cargo-deny check licenses bans sources
 
@@ -63,4 +67,4 @@ deny: .tools/bin/cargo-deny ## Licences, bans and sources of what comes into the
 clean-tools: ## Remove what the targets installed
 	rm -rf .tools .run
 
-.PHONY: help run test generate lint conformance bench deny clean-tools
+.PHONY: help run test generate lint conformance bench load deny clean-tools

@@ -50,25 +50,18 @@ impl Clients {
         })
     }
 
-    /// Opens `count` connections and waits until they are ready.
-    pub fn open(speech: Speech, target: &Target, count: usize) -> Result<Self> {
+    /// Opens one connection for each target and waits until they are ready.
+    pub fn open(speech: Speech, targets: &[Target]) -> Result<Self> {
         let mut clients = Self::new(speech)?;
-        clients.open_each(count, |_| target.clone())?;
+        for target in targets {
+            clients.begin(target, now_ns())?;
+            clients.wait("upgrades", |it| it.len() - it.opened.len() < UPGRADES_MAX)?;
+        }
+        clients.wait("upgrades", |it| it.opened.len() == it.len())?;
+        if let Some(greeting) = speech.greeting() {
+            clients.ask_all(|_| greeting.to_owned())?;
+        }
         Ok(clients)
-    }
-
-    /// Opens `count` connections more, each to its own target, and waits until they are ready.
-    pub fn open_each(&mut self, count: usize, target: impl Fn(usize) -> Target) -> Result<()> {
-        let first = self.len();
-        for i in first..first + count {
-            self.begin(&target(i), now_ns())?;
-            self.wait("upgrades", |it| it.len() - it.opened.len() < UPGRADES_MAX)?;
-        }
-        self.wait("upgrades", |it| it.opened.len() == it.len())?;
-        if let Some(greeting) = self.speech.greeting() {
-            self.ask_from(first, |_| greeting.to_owned())?;
-        }
-        Ok(())
     }
 
     /// Begins one connection that should have begun at `wanted_ns`, without waiting for it.
@@ -93,14 +86,13 @@ impl Clients {
     /// Subscribes every client to the channel that `channel` names for its number.
     pub fn subscribe(&mut self, channel: impl Fn(usize) -> String) -> Result<()> {
         let speech = self.speech;
-        self.ask_from(0, |i| speech.subscribe(&channel(i)))
+        self.ask_all(|i| speech.subscribe(&channel(i)))
     }
 
-    /// Has every client from `first` on send what `text` makes of its number, and waits for one
-    /// answer each.
-    fn ask_from(&mut self, first: usize, text: impl Fn(usize) -> String) -> Result<()> {
-        let want = self.received + (self.len() - first) as u64;
-        for i in first..self.len() {
+    /// Has every client send what `text` makes of its number, and waits for one answer each.
+    fn ask_all(&mut self, text: impl Fn(usize) -> String) -> Result<()> {
+        let want = self.received + self.len() as u64;
+        for i in 0..self.len() {
             self.send(i, &text(i))?;
             // Answers are read between the questions, so that no socket fills.
             self.read_ready(&mut |_, _| ())?;

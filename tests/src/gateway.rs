@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    ops::Range,
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -122,14 +123,17 @@ pub fn target(server: &Server) -> Target {
     Target { address: server.address.clone(), path: "/ws".to_owned(), token: None }
 }
 
-/// The same with the token of a user of its own.
-pub fn target_with_token(server: &Server, user: usize) -> Result<Target> {
+/// The same for many, each with the token of a user of its own.
+pub fn targets_with_tokens(server: &Server, users: Range<usize>) -> Result<Vec<Target>> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    let claims = json!({
-        "sub": format!("user-{user}"), "exp": now + 3_600,
-        "headgate": {"subscribe": ["room.*"], "publish": ["room.*"]},
-    });
-    let token =
-        jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET))?;
-    Ok(Target { token: Some(token), ..target(server) })
+    let key = EncodingKey::from_secret(SECRET);
+    let with_token = |user| {
+        let claims = json!({
+            "sub": format!("user-{user}"), "exp": now + 3_600,
+            "headgate": {"subscribe": ["room.*"], "publish": ["room.*"]},
+        });
+        let token = jsonwebtoken::encode(&Header::default(), &claims, &key)?;
+        Ok(Target { token: Some(token), ..target(server) })
+    };
+    users.map(with_token).collect()
 }

@@ -4,8 +4,8 @@ use anyhow::Result;
 use clap::ValueEnum;
 use headgate_tests::{
     clients::Clients,
-    clock::pause_ms,
-    gateway::{Transport, target, target_with_token},
+    clock::{now_ns, pause_ms},
+    gateway::{Transport, target, targets_with_tokens},
     server::{Cores, Server},
     tls,
 };
@@ -60,8 +60,12 @@ impl Scenario {
     }
 }
 
+fn open(subject: Subject, server: &Server, count: usize) -> Result<Clients> {
+    Clients::open(subject.speech(), &vec![subject.target(server); count])
+}
+
 fn few(subject: Subject, server: &Server) -> Result<Measured> {
-    let mut receivers = Clients::open(subject.speech(), &subject.target(server), FEW)?;
+    let mut receivers = open(subject, server, FEW)?;
     receivers.subscribe(|_| "bench".to_owned())?;
     Ok(vec![
         (Row::FewOne, fan_out(subject, server, &mut receivers, 300, 1)?),
@@ -72,11 +76,11 @@ fn few(subject: Subject, server: &Server) -> Result<Measured> {
 fn many(subject: Subject, server: &Server) -> Result<Measured> {
     warm_up(subject, server)?;
     let before = server.resident_kib()?;
-    let mut all = Clients::open(subject.speech(), &subject.target(server), MANY)?;
+    let mut all = open(subject, server, MANY)?;
     if subject == Subject::Gateway {
         // Until everybody has been pinged once.
-        let began = headgate_tests::clock::now_ns();
-        all.wait("pings", |_| headgate_tests::clock::now_ns() > began + 5_200_000_000)?;
+        let began = now_ns();
+        all.wait("pings", |_| now_ns() > began + 5_200_000_000)?;
     }
     server.settle()?;
     let idle = server.resident_kib()?.saturating_sub(before);
@@ -91,15 +95,13 @@ fn many(subject: Subject, server: &Server) -> Result<Measured> {
 fn handshake(subject: Subject, server: &Server) -> Result<Measured> {
     warm_up(subject, server)?;
     let cpu = server.cpu()?;
-    let anonymous = Clients::open(subject.speech(), &subject.target(server), HANDSHAKES)?;
+    let anonymous = open(subject, server, HANDSHAKES)?;
     server.settle()?;
     let mut figures = vec![(Row::Handshake, us_each(server.cpu_since(&cpu)?, HANDSHAKES))];
     if subject == Subject::Gateway {
-        let targets = (0..HANDSHAKES).map(|user| target_with_token(server, user));
-        let targets = targets.collect::<Result<Vec<_>>>()?;
+        let targets = targets_with_tokens(server, 0..HANDSHAKES)?;
         let (cpu, before) = (server.cpu()?, server.resident_kib()?);
-        let mut known = Clients::new(subject.speech())?;
-        known.open_each(HANDSHAKES, |user| targets[user].clone())?;
+        let known = Clients::open(subject.speech(), &targets)?;
         server.settle()?;
         let kib = server.resident_kib()?.saturating_sub(before);
         figures.push((Row::HandshakeToken, us_each(server.cpu_since(&cpu)?, HANDSHAKES)));
@@ -131,7 +133,7 @@ fn over_tls(binaries: &Binaries, cores: Cores) -> Result<Measured> {
 
 /// Some connections come and go, so that what a server sets up once is not charged to the others.
 fn warm_up(subject: Subject, server: &Server) -> Result<()> {
-    drop(Clients::open(subject.speech(), &subject.target(server), 100)?);
+    drop(open(subject, server, 100)?);
     server.settle()
 }
 
@@ -149,7 +151,7 @@ fn fan_out(
     window: u64,
 ) -> Result<f64> {
     let speech = subject.speech();
-    let mut publisher = Clients::open(speech, &subject.target(server), 1)?;
+    let mut publisher = open(subject, server, 1)?;
     let (begin, receivers) = (to.received, to.len() as u64);
     let cpu = server.cpu()?;
     for published in 1..=count {
