@@ -50,9 +50,13 @@ conformance: ## Autobahn's cases, close codes demanded; CASES='1.*,7.*' narrows
 	tests/conformance/serve.sh $(RELEASE) '$(CASES)'
 
 ROUNDS ?= 5
-bench: ## The gateway's cost against a bare epoll loop, in turns; ROUNDS=5
+bench: $(if $(PEERS),.tools/bin/centrifugo) ## The gateway's cost against a bare epoll loop, in turns; ROUNDS=5, PEERS=1 adds Centrifugo
 	cargo build --release --locked -p headgate-gateway -p headgate-tests
-	$(RELEASES)/bench --gateway $(RELEASES)/headgate-gateway --reference $(RELEASES)/reference --rounds $(ROUNDS)
+	$(RELEASES)/bench --gateway $(RELEASES)/headgate-gateway --reference $(RELEASES)/reference --rounds $(ROUNDS) $(addprefix --centrifugo ,$<)
+
+# A peer to compare with; needs Go.
+.tools/bin/centrifugo:
+	GOBIN=$(CURDIR)/.tools/bin go install github.com/centrifugal/centrifugo/v6@v6.9.1
 
 load: ## 10,000 connections and deliveries a second, a storm of handshakes, 100,000 connects and closes; ONLY=seed,storm,churn
 	cargo build --release --locked -p headgate-gateway -p headgate-tests

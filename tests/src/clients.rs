@@ -126,6 +126,12 @@ impl Clients {
         Ok(())
     }
 
+    /// Answers pings for so long.
+    pub fn answer_for(&mut self, ms: u64) -> Result<()> {
+        let until = now_ns() + ms * 1_000_000;
+        self.wait("time to pass", |_| now_ns() >= until)
+    }
+
     /// Reads what is there, without waiting; tells each message and the number of its client.
     pub fn read_ready(&mut self, message: &mut impl FnMut(usize, &[u8])) -> Result<()> {
         self.events.clear();

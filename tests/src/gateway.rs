@@ -32,13 +32,30 @@ pub struct Gateway {
     certificate: rcgen::Certificate,
 }
 
-/// How clients connect.
+/// Which manifest it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// TCP.
+pub enum Setup {
+    /// Heartbeats as they are by default.
     Plain,
-    /// TLS.
+    /// Everybody is pinged within 5 s, since a round of pings belongs to what idle clients cost.
+    Pinged,
+    /// The same over TLS.
     Tls,
+}
+
+impl Setup {
+    const ALL: [Self; 3] = [Self::Plain, Self::Pinged, Self::Tls];
+
+    /// How long it takes until everybody has been pinged, where that is soon.
+    pub const PINGED_MS: u64 = 5_200;
+
+    const fn file(self) -> &'static str {
+        match self {
+            Self::Plain => "plain.yaml",
+            Self::Pinged => "pinged.yaml",
+            Self::Tls => "tls.yaml",
+        }
+    }
 }
 
 impl Gateway {
@@ -54,8 +71,9 @@ impl Gateway {
             fs::create_dir_all(path.parent().unwrap_or(&folder))?;
             fs::write(path, bytes)
         };
-        write("plain.yaml", manifest(Transport::Plain).to_string().as_bytes())?;
-        write("tls.yaml", manifest(Transport::Tls).to_string().as_bytes())?;
+        for setup in Setup::ALL {
+            write(setup.file(), manifest(setup).to_string().as_bytes())?;
+        }
         write("secrets/jwt/hmac", SECRET)?;
         write("secrets/api/api-key", API_KEY.as_bytes())?;
         write("secrets/tls/tls.crt", cert.pem().as_bytes())?;
@@ -64,13 +82,9 @@ impl Gateway {
     }
 
     /// Starts it.
-    pub fn start(&self, cores: Cores, transport: Transport) -> Result<Server> {
-        let manifest = match transport {
-            Transport::Plain => "plain.yaml",
-            Transport::Tls => "tls.yaml",
-        };
+    pub fn start(&self, cores: Cores, setup: Setup) -> Result<Server> {
         let mut command = Command::new(&self.binary);
-        command.arg("serve").arg(self.folder.join(manifest));
+        command.arg("serve").arg(self.folder.join(setup.file()));
         command.args(["--listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"]);
         command.arg("--secrets").arg(self.folder.join("secrets")).args(["--log-format", "json"]);
         Server::start(&mut command, cores, |line| {
@@ -96,7 +110,7 @@ impl Drop for Gateway {
 }
 
 /// All limits are in force, and wide enough for one publisher to be the whole load.
-fn manifest(transport: Transport) -> Value {
+fn manifest(setup: Setup) -> Value {
     let wide = json!({"perSecond": 1_000_000, "burst": 1_000_000});
     let mut spec = json!({
         "maxConnections": 19_000,
@@ -106,10 +120,11 @@ fn manifest(transport: Transport) -> Value {
         "limits": {"connectRate": wide, "messageRate": wide,
                    "byteRate": {"perSecond": "1Gi", "burst": "1Gi"}},
         "api": {"keySecretName": "api"},
-        // A round of pings belongs to what an idle connection costs.
-        "pingPeriod": "5s", "pongWait": "60s",
     });
-    if transport == Transport::Tls {
+    if setup != Setup::Plain {
+        spec["pingPeriod"] = json!("5s");
+    }
+    if setup == Setup::Tls {
         spec["tls"] = json!({"secretName": "tls"});
     }
     json!({

@@ -4,8 +4,8 @@ use anyhow::Result;
 use clap::ValueEnum;
 use headgate_tests::{
     clients::Clients,
-    clock::{now_ns, pause_ms},
-    gateway::{Transport, target, targets_with_tokens},
+    clock::pause_ms,
+    gateway::{Setup, target, targets_with_tokens},
     server::{Cores, Server},
     tls,
 };
@@ -29,8 +29,10 @@ const HANDSHAKES: usize = 3_000;
 pub enum Scenario {
     /// 1,000 receivers.
     Few,
-    /// 10,000 connections: idle, then receivers.
+    /// 10,000 receivers.
     Many,
+    /// 10,000 connections that only answer pings.
+    Idle,
     /// Connecting.
     Handshake,
     /// 10,000 connections over TLS.
@@ -40,7 +42,7 @@ pub enum Scenario {
 type Measured = Vec<(Row, f64)>;
 
 impl Scenario {
-    pub const ALL: [Self; 4] = [Self::Few, Self::Many, Self::Handshake, Self::Tls];
+    pub const ALL: [Self; 5] = [Self::Few, Self::Many, Self::Idle, Self::Handshake, Self::Tls];
 
     pub fn measure(self, subject: Subject, binaries: &Binaries, cores: Cores) -> Result<Measured> {
         if self == Self::Tls {
@@ -49,10 +51,12 @@ impl Scenario {
                 Subject::Reference | Subject::Coalescing | Subject::Centrifugo => Ok(Vec::new()),
             };
         }
-        let mut server = subject.start(binaries, cores)?;
+        let setup = if self == Self::Idle { Setup::Pinged } else { Setup::Plain };
+        let mut server = subject.start(binaries, cores, setup)?;
         let figures = match self {
             Self::Few => few(subject, &server),
             Self::Many => many(subject, &server),
+            Self::Idle => idle(subject, &server),
             Self::Handshake | Self::Tls => handshake(subject, &server),
         }?;
         server.check_alive()?;
@@ -74,22 +78,24 @@ fn few(subject: Subject, server: &Server) -> Result<Measured> {
 }
 
 fn many(subject: Subject, server: &Server) -> Result<Measured> {
+    let mut all = open(subject, server, MANY)?;
+    all.subscribe(|_| "bench".to_owned())?;
+    Ok(vec![
+        (Row::ManyOne, fan_out(subject, server, &mut all, 30, 1)?),
+        (Row::ManyEight, fan_out(subject, server, &mut all, 80, 8)?),
+    ])
+}
+
+fn idle(subject: Subject, server: &Server) -> Result<Measured> {
     warm_up(subject, server)?;
     let before = server.resident_kib()?;
     let mut all = open(subject, server, MANY)?;
     if subject == Subject::Gateway {
-        // Until everybody has been pinged once.
-        let began = now_ns();
-        all.wait("pings", |_| now_ns() > began + 5_200_000_000)?;
+        all.answer_for(Setup::PINGED_MS)?;
     }
     server.settle()?;
-    let idle = server.resident_kib()?.saturating_sub(before);
-    all.subscribe(|_| "bench".to_owned())?;
-    Ok(vec![
-        (Row::Idle, idle as f64 / MANY as f64),
-        (Row::ManyOne, fan_out(subject, server, &mut all, 30, 1)?),
-        (Row::ManyEight, fan_out(subject, server, &mut all, 80, 8)?),
-    ])
+    let kib = server.resident_kib()?.saturating_sub(before);
+    Ok(vec![(Row::Idle, kib as f64 / MANY as f64)])
 }
 
 fn handshake(subject: Subject, server: &Server) -> Result<Measured> {
@@ -113,7 +119,7 @@ fn handshake(subject: Subject, server: &Server) -> Result<Measured> {
 }
 
 fn over_tls(binaries: &Binaries, cores: Cores) -> Result<Measured> {
-    let mut server = binaries.gateway.start(cores, Transport::Tls)?;
+    let mut server = binaries.gateway.start(cores, Setup::Tls)?;
     let config = binaries.gateway.tls_client()?;
     let target = target(&server);
     let open = |count| (0..count).map(|_| tls::open(&config, &target)).collect::<Result<Vec<_>>>();
@@ -123,7 +129,7 @@ fn over_tls(binaries: &Binaries, cores: Cores) -> Result<Measured> {
     let all = open(MANY)?;
     let us = us_each(server.cpu_since(&cpu)?, MANY);
     // Pings are sent whether or not anybody answers them.
-    pause_ms(5_200);
+    pause_ms(Setup::PINGED_MS);
     server.settle()?;
     let kib = server.resident_kib()?.saturating_sub(before);
     server.check_alive()?;

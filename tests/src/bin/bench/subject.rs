@@ -5,7 +5,7 @@ use std::{net::TcpListener, path::PathBuf, process::Command};
 use anyhow::{Context, Result};
 use headgate_tests::{
     client::Target,
-    gateway::{Gateway, Transport},
+    gateway::{Gateway, Setup},
     server::{Cores, Server},
     speech::Speech,
 };
@@ -46,7 +46,7 @@ impl Subject {
         }
     }
 
-    pub fn start(self, binaries: &Binaries, cores: Cores) -> Result<Server> {
+    pub fn start(self, binaries: &Binaries, cores: Cores, setup: Setup) -> Result<Server> {
         match self {
             Self::Reference | Self::Coalescing => {
                 let mut command = Command::new(&binaries.reference);
@@ -55,7 +55,7 @@ impl Subject {
                     Some((line.strip_prefix("listening ")?.to_owned(), None))
                 })
             }
-            Self::Gateway => binaries.gateway.start(cores, Transport::Plain),
+            Self::Gateway => binaries.gateway.start(cores, setup),
             Self::Centrifugo => {
                 let binary = binaries.centrifugo.as_ref().context("no --centrifugo")?;
                 // It does not say which port it took, so it is given one that is free now.

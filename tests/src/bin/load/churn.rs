@@ -6,7 +6,7 @@
 use anyhow::{Result, ensure};
 use headgate_tests::{
     clients::Clients,
-    gateway::{Gateway, Transport, targets_with_tokens},
+    gateway::{Gateway, Setup, targets_with_tokens},
     server::{Cores, Server},
     speech::Speech,
 };
@@ -20,7 +20,7 @@ const WAVE: usize = 1_000;
 const WARM: usize = 2;
 
 pub fn run(gateway: &Gateway, cores: Cores, cycles: usize) -> Result<Vec<Reading>> {
-    let mut server = gateway.start(cores, Transport::Plain)?;
+    let mut server = gateway.start(cores, Setup::Plain)?;
     for number in 0..WARM {
         wave(&server, number)?;
     }

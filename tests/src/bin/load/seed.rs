@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use headgate_tests::{
     clients::Clients,
     clock::{Samples, now_ns},
-    gateway::{API_KEY, Gateway, Transport, targets_with_tokens},
+    gateway::{API_KEY, Gateway, Setup, targets_with_tokens},
     http,
     server::{Cores, Server},
     speech::Speech,
@@ -31,7 +31,7 @@ pub fn run(
     connections: usize,
     seconds: u64,
 ) -> Result<Vec<Reading>> {
-    let mut server = gateway.start(cores, Transport::Plain)?;
+    let mut server = gateway.start(cores, Setup::Plain)?;
     drop(open(&server, 100)?);
     server.settle()?;
     let before = server.resident_kib()?;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use headgate_tests::{
     clients::Clients,
     clock::{Samples, now_ns},
-    gateway::{Gateway, Transport, targets_with_tokens},
+    gateway::{Gateway, Setup, targets_with_tokens},
     server::Cores,
     speech::Speech,
 };
@@ -18,7 +18,7 @@ const RATE: usize = 2_000;
 const COUNT: usize = 5 * RATE;
 
 pub fn run(gateway: &Gateway, cores: Cores) -> Result<Vec<Reading>> {
-    let mut server = gateway.start(cores, Transport::Plain)?;
+    let mut server = gateway.start(cores, Setup::Plain)?;
     let targets = targets_with_tokens(&server, 0..COUNT)?;
     let mut clients = Clients::new(Speech::Headgate)?;
     let cpu = server.cpu()?;
