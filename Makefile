@@ -1,58 +1,85 @@
 # The only entry point. What a target needs and a fresh Debian with Rust, Python and Node lacks, it
-# installs into .tools, pinned.
+# installs: into .tools, pinned, or from Debian's packages (a browser, proxies), as root.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+RELEASE := $(TARGET)/release/headgate-gateway
 PY := .tools/venv/bin/python
-NODE_MODULES := tests/node/node_modules/.package-lock.json
-RELEASE := target/release/headgate-gateway
 SECRETS := .run/secrets
+npm-ci = cd $(1) && npm ci --silent --no-audit --no-fund && touch node_modules/.package-lock.json
 
 help: ## Say what there is
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | column -t -s $$'\t'
+
+# --- what targets need ---
 
 $(PY): tests/clients/requirements.txt
 	python3 -m venv .tools/venv
-	$(PY) -m pip install --quiet --requirement $<
+	$(PY) -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
-$(NODE_MODULES): tests/node/package-lock.json
-	cd tests/node && npm ci --silent --no-audit --no-fund
-	touch $@
+tests/%/node_modules/.package-lock.json: tests/%/package-lock.json
+	$(call npm-ci,tests/$*)
 
-$(SECRETS): 
+$(SECRETS):
 	mkdir -p $(SECRETS)/chat-jwt $(SECRETS)/chat-api
 	head -c 32 /dev/urandom > $(SECRETS)/chat-jwt/hmac
 	head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n' > $(SECRETS)/chat-api/api-key
 
-run: $(SECRETS) ## Build the gateway and serve examples/gateway.yaml
+.tools/bin/%:
+	tests/tools/install.sh $* .tools
+
+# --- use it ---
+
+run: $(SECRETS) ## Build the gateway and serve examples/gateway.yaml, with the console
 	cargo build --release --locked -p headgate-gateway
+	@echo
+	@echo "Console     the address in the log line 'console' below: open it in a browser"
 	@echo "WebSocket   ws://127.0.0.1:8080/ws"
-	@echo "Internal    http://127.0.0.1:9090/status (also /metrics, /livez, /readyz)"
+	@echo "Internal    http://127.0.0.1:9090/status (also /metrics, /livez, /readyz, /api/v1/openapi.json)"
 	@echo "Token       $(RELEASE) token --secret $(SECRETS)/chat-jwt/hmac --user alice --subscribe '**' --publish '**'"
 	@echo "Publish     curl -H \"Authorization: Bearer \$$(cat $(SECRETS)/chat-api/api-key)\" -d '{\"channel\":\"public.hello\",\"data\":\"hi\"}' http://127.0.0.1:9090/api/v1/publish"
-	$(RELEASE) serve examples/gateway.yaml --listen 127.0.0.1:8080 --internal-listen 127.0.0.1:9090 --secrets $(SECRETS)
+	@echo
+	@exec $(RELEASE) serve examples/gateway.yaml --console --listen 127.0.0.1:8080 --internal-listen 127.0.0.1:9090 --secrets $(SECRETS)
 
-test: ## Unit and property tests, then stock clients against the real binary
+generate: ## Rewrite the CRD, docs/configuration.md and docs/events.md from the types
+	UPDATE=1 cargo test -p headgate-crds --features kube --locked --test generated
+	UPDATE=1 cargo test -p headgate-gateway --locked --test events
+
+# --- test it ---
+
+# One build serves the unit tests and the suites. Most of the suites' time is spent waiting for what
+# the protocol promises, so they run beside each other.
+test: ## Unit and property tests, then stock clients, a browser, proxies and the docs against the binary
 	cargo test --workspace --locked
 	cargo test -p headgate-crds --features kube --locked
 	cargo build --locked -p headgate-gateway
-	$(MAKE) --no-print-directory -j2 -Otarget clients-python clients-node
+	$(MAKE) --no-print-directory -j3 -Otarget test-clients test-node test-console test-docs test-proxies
 
-# Most of their time is spent waiting for what the protocol promises, so many run beside each other.
-clients-python: $(PY)
-	$(PY) -m pytest -q -n 12 --maxschedchunk 1 tests/clients
+test-clients: $(PY) ## Python clients: every refusal, code, limit and field of the manifest
+	$(PY) -m pytest -q -n 10 --maxschedchunk 1 tests/clients
 
-clients-node: $(NODE_MODULES)
+test-node: tests/node/node_modules/.package-lock.json ## npm ws, and a page in Chromium
 	cd tests/node && CHROMIUM=$$(../tools/chromium.sh) npm test --silent
 
-generate: ## Rewrite the CRD and docs/configuration.md from the types
-	UPDATE=1 cargo test -p headgate-crds --features kube --locked --test generated
+test-console: tests/console/node_modules/.package-lock.json ## The console, driven by the keyboard in Chromium
+	cd tests/console && CHROMIUM=$$(../tools/chromium.sh) npm test --silent
+
+test-docs: $(PY) ## What the pages say: manifests, links, names, commands
+	$(PY) -m pytest -q tests/docs
+
+test-proxies: $(PY) ## nginx and HAProxy before a gateway
+	tests/proxies/setup.sh
+	$(PY) -m pytest -q tests/proxies
 
 lint: ## Formatting and clippy, warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy -p headgate-crds --features kube --all-targets --locked -- -D warnings
 	@if cargo tree -p headgate-gateway --locked | grep -E ' (kube|k8s-openapi) '; then echo "the gateway must not compile a Kubernetes client"; exit 1; fi
+
+deny: .tools/bin/cargo-deny ## Licences, bans and sources of what comes into the build
+	.tools/bin/cargo-deny check licenses bans sources
 
 CASES ?= *
 conformance: ## Autobahn's cases, close codes demanded; CASES='1.*,7.*' narrows
@@ -72,7 +99,18 @@ scan: ## schemathesis on the API, sslyze on TLS, promtool on the metrics; SCAN=t
 	tests/scan/setup.sh .tools/scan
 	.tools/scan/bin/python tests/scan/run.py $(SCAN)
 
-clean-tools: ## Remove what the targets installed
-	rm -rf .tools .run
+# --- measure it ---
 
-.PHONY: help run test clients-python clients-node generate lint conformance clean-tools
+ROUNDS ?= 5
+bench: $(if $(PEERS),.tools/bin/centrifugo) ## The gateway's cost against a bare epoll loop, in turns; ROUNDS=5, PEERS=1 adds Centrifugo
+	cargo build --release --locked -p headgate-gateway -p headgate-tests
+	$(TARGET)/release/bench --gateway $(RELEASE) --reference $(TARGET)/release/reference --rounds $(ROUNDS) $(addprefix --centrifugo ,$<)
+
+load: ## 10,000 connections and deliveries a second, a storm of handshakes, 100,000 connects and closes; ONLY=seed,storm,churn
+	cargo build --release --locked -p headgate-gateway -p headgate-tests
+	$(TARGET)/release/load --gateway $(RELEASE) $(if $(ONLY),--only $(ONLY))
+
+clean-tools: ## Remove what the targets installed
+	rm -rf .tools .run tests/*/node_modules
+
+.PHONY: help run generate test test-clients test-node test-console test-docs test-proxies lint deny conformance abuse scan bench load clean-tools
