@@ -7,18 +7,18 @@
 //! Rooms stand in the order of the data's way; a room knows those above it and none below
 //! (`tests/tidy.rs` holds the list, ARCHITECTURE.md the reasons).
 
-pub mod websocket;
-pub mod protocol;
 pub mod admission;
+pub mod api;
 pub mod auth;
 pub mod broker;
-pub mod session;
-pub mod hub;
-pub mod config;
-pub mod jwks;
-pub mod telemetry;
-pub mod worker;
-pub mod api;
-pub mod console;
 pub mod cli;
+pub mod config;
+pub mod console;
+pub mod hub;
+pub mod jwks;
+pub mod protocol;
 pub mod serve;
+pub mod session;
+pub mod telemetry;
+pub mod websocket;
+pub mod worker;

@@ -6,7 +6,7 @@ mod page;
 mod status;
 mod window;
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
@@ -22,14 +22,13 @@ use self::{
 };
 use crate::{
     api::{Internal, server},
+    auth::token::Verifier,
     cli::{
         Serve, complain, exit,
         start::{Base, capacity, follow, start},
     },
-    auth::token::Verifier,
     config::Config,
     jwks,
-    telemetry::trace::Traces,
     worker::{
         pool::{Pool, Start, Started},
         settings::Settings,
@@ -44,90 +43,74 @@ const ALIVE_EVERY: Duration = Duration::from_secs(1);
 
 /// Serves until a signal has drained it.
 pub async fn serve(options: Serve) -> ExitCode {
-    let base = match start(&options) {
-        Ok(base) => base,
-        Err(code) => return code,
-    };
-    let Base { log, watched, metrics, traces, otlp, files_max, mut essential, sending } = base;
-    let Some(internal) = bind(&options).await else {
-        return ExitCode::from(exit::UNAVAILABLE);
-    };
+    match try_serve(options).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(code) => code,
+    }
+}
+
+async fn try_serve(options: Serve) -> Result<(), ExitCode> {
+    let Base { log, watched, metrics, traces, otlp, files_max, mut essential, sending } =
+        start(&options)?;
+    let internal = bind(options.internal_listen).await?;
     let internal_address = internal.local_addr().unwrap_or(options.internal_listen);
-    let (console, house) = match page::console(options.console, internal_address) {
-        Ok(both) => both,
-        Err(error) => {
-            complain(&error);
-            return ExitCode::from(exit::USAGE);
-        }
-    };
-    let document = &watched.document;
+    let (console, house) = page::console(options.console, internal_address).map_err(|error| {
+        complain(&error);
+        ExitCode::from(exit::USAGE)
+    })?;
     info!(
         event = "starting",
         version = env!("CARGO_PKG_VERSION"),
-        gateway = document.name,
-        namespace = document.namespace,
+        gateway = watched.document.name,
+        namespace = watched.document.namespace,
         internal = %internal_address,
         "starting"
     );
     let (phase, phase_seen) = watch::channel(Phase::Starting);
     let (running, running_seen) = watch::channel(None);
-    let full = window::watch(Arc::clone(&metrics), &mut essential);
-    let node = Arc::new(Node {
-        document: Arc::clone(document),
+    let node = Node {
+        document: Arc::clone(&watched.document),
         state: watched.state.clone(),
         running: running_seen,
         phase: phase_seen,
-        full,
+        full: window::watch(Arc::clone(&metrics), &mut essential),
         metrics: Arc::clone(&metrics),
         traces: traces.clone(),
         log: log.handle(),
         began: tokio::time::Instant::now(),
-    });
-    let page = Page { routes: Internal::new(node), console: console.clone() };
+    };
+    let page = Page { routes: Internal::new(Arc::new(node)), console: console.clone() };
     let answer = move |request| page.clone().answer(request);
     essential.spawn(server::serve(internal, answer, std::future::pending()));
-    let config = tokio::select! {
-        config = watched.complete() => config,
-        () = drain::signalled() => return ExitCode::SUCCESS,
-    };
-    let Some(config) = config else { return ExitCode::from(exit::INTERNAL) };
-    essential.spawn(follow(config.clone(), log.handle(), otlp));
 
+    let config = tokio::select! {
+        config = watched.complete() => config.ok_or_else(|| ExitCode::from(exit::INTERNAL))?,
+        () = drain::signalled() => return Ok(()),
+    };
     let (keys, keep) = jwks::keep(config.clone());
-    essential.spawn(keep.run());
-    let settings = settings(&config, &keys.verifier, files_max);
-    let started = Pool::start(Start {
+    let Started { pool, address, threads } = listen(Start {
         listen: options.listen,
-        settings,
+        settings: settings(&config, &keys.verifier, files_max),
         metrics,
-        traces: traces.clone(),
+        traces,
         asks: keys.asks.clone(),
         house,
         echo: options.conformance_echo,
-    });
-    let Started { pool, address, threads } = match started {
-        Ok(started) => started,
-        Err(error) => {
-            error!(event = "bind_failed", address = %options.listen, %error, "cannot listen");
-            return ExitCode::from(exit::UNAVAILABLE);
-        }
-    };
+    })?;
+    essential.spawn(follow(config.clone(), log.handle(), otlp));
+    essential.spawn(keep.run());
     essential.spawn(apply(pool.clone(), config.clone(), keys.verifier.clone(), files_max));
     essential.spawn(alive(pool.clone()));
-    running.send_replace(Some(Running {
+    let now = Running {
         pool: pool.clone(),
         config: config.clone(),
         public: address,
         keys: keys.state.clone(),
-    }));
+    };
+    running.send_replace(Some(now));
     phase.send_replace(Phase::Serving);
-    info!(
-        event = "listening",
-        public = %address,
-        internal = %internal_address,
-        workers = threads.len(),
-        "listening"
-    );
+    let workers = threads.len();
+    info!(event = "listening", public = %address, internal = %internal_address, workers, "listening");
     info!(event = "ready", "ready");
     if let Some(console) = &console {
         info!(event = "console", url = console.url(), "open this page in a browser");
@@ -137,41 +120,36 @@ pub async fn serve(options: Serve) -> ExitCode {
         () = drain::signalled() => {}
         _ = essential.join_next() => {
             error!(event = "failed", "a task that must not end has ended");
-            return ExitCode::from(exit::INTERNAL);
+            return Err(ExitCode::from(exit::INTERNAL));
         }
     }
-    let config = config.borrow().clone();
-    drain::drain(&pool, &phase, &config.spec).await;
+    let spec = Arc::clone(&config.borrow().spec);
+    drain::drain(&pool, &phase, &spec).await;
     for thread in threads {
-        // Joining waits, so it is done where waiting is allowed; a panic was logged by its hook.
+        // Joining waits, so it is done where waiting is allowed; a panic was told by its hook.
         let _ = tokio::task::spawn_blocking(move || thread.join()).await;
     }
-    finish(traces, pool, running, sending).await;
-    info!(event = "stopped", "stopped");
-    ExitCode::SUCCESS
-}
-
-/// Lets the last spans out: the sender ends when nobody makes any more.
-async fn finish(
-    traces: Traces,
-    pool: Pool,
-    running: watch::Sender<Option<Running>>,
-    sending: tokio::task::JoinHandle<()>,
-) {
+    // With everybody gone who makes spans, the sender sends the last ones and ends.
     running.send_replace(None);
-    drop((traces, pool));
+    essential.shutdown().await;
+    drop(pool);
     let _ = tokio::time::timeout(LAST_SPANS, sending).await;
+    info!(event = "stopped", "stopped");
+    Ok(())
 }
 
-async fn bind(options: &Serve) -> Option<TcpListener> {
-    let address = options.internal_listen;
-    match TcpListener::bind(address).await {
-        Ok(listener) => Some(listener),
-        Err(error) => {
-            error!(event = "bind_failed", %address, %error, "cannot listen");
-            None
-        }
-    }
+async fn bind(address: SocketAddr) -> Result<TcpListener, ExitCode> {
+    TcpListener::bind(address).await.map_err(|error| cannot_listen(address, &error))
+}
+
+fn listen(start: Start) -> Result<Started, ExitCode> {
+    let address = start.listen;
+    Pool::start(start).map_err(|error| cannot_listen(address, &error))
+}
+
+fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> ExitCode {
+    error!(event = "bind_failed", %address, %error, "cannot listen");
+    ExitCode::from(exit::UNAVAILABLE)
 }
 
 fn settings(

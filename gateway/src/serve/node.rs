@@ -25,7 +25,7 @@ use crate::{
     },
     auth::revocations::Revoked,
     broker::{self, HistoryError, Key, KeyScope},
-    config::{Config, State, document::Document},
+    config::{Config, Secret, State, document::Document},
     jwks,
     protocol::{
         Dialect,
@@ -96,7 +96,7 @@ impl Node {
     }
 
     /// A channel that no rule is about is not there.
-    fn check_rule(&self, pool: &Pool, channel: &Topic) -> Result<(), ApiError> {
+    fn check_rule(pool: &Pool, channel: &Topic) -> Result<(), ApiError> {
         let settings = pool.shared.settings.load();
         match settings.rule(channel.name()) {
             Some(_) => Ok(()),
@@ -115,7 +115,10 @@ impl Node {
         let mut span = self.traces.publish(traceparent, SystemTime::now());
         if let Some(span) = &mut span {
             span.set("messaging.system", "headgate");
-            span.set("messaging.message.body.size", i64::try_from(publish.data.len()).unwrap_or(i64::MAX));
+            span.set(
+                "messaging.message.body.size",
+                i64::try_from(publish.data.len()).unwrap_or(i64::MAX),
+            );
         }
         let published = pool.publish(publish).await;
         if let Some(span) = span {
@@ -125,11 +128,7 @@ impl Node {
         Ok(published?)
     }
 
-    async fn send(
-        &self,
-        topic: Topic,
-        message: Message,
-    ) -> Result<Option<Position>, ApiError> {
+    async fn send(&self, topic: Topic, message: Message) -> Result<Option<Position>, ApiError> {
         let pool = self.pool()?;
         let Message { data, traceparent } = message;
         let publish = broker::Publish { topic, data, user: None, key: None, exclude: None };
@@ -144,7 +143,7 @@ impl Node {
     ) -> Result<Counted, ApiError> {
         let pool = self.pool()?;
         if is_on == IsOn::On {
-            self.check_rule(&pool, &channel)?;
+            Self::check_rule(&pool, &channel)?;
         }
         Ok(counted(pool.subscribe(&user.into(), &channel, is_on).await?))
     }
@@ -155,7 +154,7 @@ impl Gateway for Node {
         let pool = self.pool()?;
         let Publish { channels, data, key, exclude, traceparent } = publish;
         // All or none: a typo in one name must not publish to the others.
-        channels.iter().try_for_each(|channel| self.check_rule(&pool, channel))?;
+        channels.iter().try_for_each(|channel| Self::check_rule(&pool, channel))?;
         let exclude: Option<Arc<str>> = exclude.map(Into::into);
         let mut positions = Vec::with_capacity(channels.len());
         for topic in channels {
@@ -283,7 +282,7 @@ impl Gateway for Node {
 
     async fn presence(&self, channel: Topic) -> Result<Presence, ApiError> {
         let pool = self.pool()?;
-        self.check_rule(&pool, &channel)?;
+        Self::check_rule(&pool, &channel)?;
         if pool.shared.settings.load().presence(&channel).is_none() {
             return Err(ApiError::NotFound("presence: the channel's rule has it Disabled"));
         }
@@ -308,7 +307,7 @@ impl Gateway for Node {
         limit: usize,
     ) -> Result<HistoryPage, ApiError> {
         let pool = self.pool()?;
-        self.check_rule(&pool, &channel)?;
+        Self::check_rule(&pool, &channel)?;
         let page = pool.history(channel, since, limit).await?.map_err(|error| match error {
             HistoryError::EpochChanged => ApiError::EpochChanged,
             HistoryError::NoHistory => ApiError::NotFound("history: the channel's rule keeps none"),
@@ -338,9 +337,8 @@ impl Gateway for Node {
             self.metrics.drain_remaining.set(i64::try_from(remaining).unwrap_or(i64::MAX));
         }
         self.metrics.broker_connected.set(1);
-        let has_provider = |config: &Config| {
-            config.spec.auth.jwt.as_ref().is_some_and(|jwt| jwt.jwks.is_some())
-        };
+        let has_provider =
+            |config: &Config| config.spec.auth.jwt.as_ref().is_some_and(|jwt| jwt.jwks.is_some());
         let running = self.running.borrow().clone();
         let keys = running.filter(|it| has_provider(&it.config.borrow()));
         let keys = keys.map(|it| it.keys.borrow().clone());
@@ -355,7 +353,7 @@ impl Gateway for Node {
 
     fn api_keys(&self) -> ApiKeys {
         let config = self.config();
-        ApiKeys::new(config.iter().flat_map(|it| &it.api_keys).map(|key| key.bytes()))
+        ApiKeys::new(config.iter().flat_map(|it| &it.api_keys).map(Secret::bytes))
     }
 
     fn message_bytes_max(&self) -> usize {

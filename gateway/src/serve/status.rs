@@ -82,8 +82,8 @@ impl Node {
             message: format!("waiting for the Secret {file}, which {} names", file.field),
         });
         let findings = state.refusal.iter().flat_map(|refusal| &refusal.findings);
-        let refused = findings
-            .map(|finding| Reason { code: "config_refused", message: finding.to_string() });
+        let refused =
+            findings.map(|finding| Reason { code: "config_refused", message: finding.to_string() });
         let reasons: Vec<_> = missing.chain(refused).take(FINDINGS_MAX).collect();
         if reasons.is_empty() {
             let message = "the gateway is starting".to_owned();

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use super::{
     connection::Stage,
     key::ConnectionKey,
+    life::Worker,
     message::{ChannelView, Command, ConnectionView, Ending, IsOn, Target},
     subscribe::Begin,
-    worker::Worker,
 };
 use crate::{
     auth::{identity::Identity, revocations::Revoked},
@@ -60,7 +60,8 @@ impl Worker {
 
     /// The slots of the connections that are meant and stay.
     fn targets(&self, target: &Target) -> Vec<usize> {
-        let stays = |slot: &usize| self.connections.get(*slot).is_some_and(|it| it.closing.is_none());
+        let stays =
+            |slot: &usize| self.connections.get(*slot).is_some_and(|it| it.closing.is_none());
         match target {
             Target::Connection(key) => {
                 let found = self.connections.get(key.slot()).filter(|it| it.key == *key);
@@ -139,7 +140,8 @@ impl Worker {
             .filter(|it| it.closing.is_none() && it.stage != Stage::Echo);
         shown
             .map(|it| {
-                let topics = it.subscriptions.iter().filter_map(|it| self.subscribers.topic(it.topic));
+                let topics =
+                    it.subscriptions.iter().filter_map(|it| self.subscribers.topic(it.topic));
                 ConnectionView {
                     name: self.shared.names.name(it.key),
                     user: it.identity.user.clone(),
@@ -159,10 +161,8 @@ impl Worker {
             subscribers,
             position: None,
         });
-        let kept = self.partition.topics().filter(|it| it.position.is_some()).map(|it| ChannelView {
-            topic: it.topic.clone(),
-            subscribers: 0,
-            position: it.position,
+        let kept = self.partition.topics().filter(|it| it.position.is_some()).map(|it| {
+            ChannelView { topic: it.topic.clone(), subscribers: 0, position: it.position }
         });
         subscribed.chain(kept).filter(|it| !it.topic.is_reserved()).collect()
     }

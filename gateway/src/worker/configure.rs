@@ -5,7 +5,7 @@ use std::sync::Arc;
 use headgate_crds::v1alpha1::AuthMode;
 
 use super::{
-    connection::Stage, key::ConnectionKey, message::Message, settings::Settings, worker::Worker,
+    connection::Stage, key::ConnectionKey, life::Worker, message::Message, settings::Settings,
 };
 use crate::{
     protocol::{
@@ -94,7 +94,7 @@ impl Worker {
     }
 
     /// Says who is here in the channels whose presence was switched on.
-    fn join_anew(&mut self, key: ConnectionKey, old: &Settings) {
+    fn join_anew(&self, key: ConnectionKey, old: &Settings) {
         let Some(connection) = self.connections.get(key.slot()).filter(|it| it.key == key) else {
             return;
         };

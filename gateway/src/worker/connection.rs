@@ -174,13 +174,12 @@ impl Connection {
         {
             return sent;
         }
-        match bounds {
-            Some(bounds) => self.queue(Item::Frame(frame.clone()), bounds),
-            None => {
-                self.outbox.push_unbounded(Item::Frame(frame.clone()));
-                Sent::Queued
-            }
+        let item = Item::Frame(frame.clone());
+        if let Some(bounds) = bounds {
+            return self.queue(item, bounds);
         }
+        self.outbox.push_unbounded(item);
+        Sent::Queued
     }
 
     /// Writes several messages that are one piece of memory; `None` where the socket takes nothing
@@ -270,8 +269,7 @@ impl Connection {
 
     /// Whether something waits to be written now.
     pub fn has_unsent(&self) -> bool {
-        self.transport.wants_write()
-            || !self.outbox.is_empty() && self.delayed_until_ms.is_none()
+        self.transport.wants_write() || !self.outbox.is_empty() && self.delayed_until_ms.is_none()
     }
 
     /// Begins the end: what waits is forgotten, the close frame goes out behind what has begun.

@@ -9,9 +9,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     connection::{Connection, Sent, State},
+    life::Worker,
     message::Message,
     settings::Settings,
-    worker::Worker,
 };
 use crate::{
     broker::{Announcement, Publication, Reset},
@@ -52,9 +52,7 @@ impl Worker {
             let limit = if first.exclude.is_some() { 1 } else { limit };
             run.push(first);
             while run.len() < limit {
-                let is_same = |next: &Message| {
-                    matches!(next, Message::Deliver(next) if next.topic == topic && next.exclude.is_none())
-                };
+                let is_same = |next: &Message| matches!(next, Message::Deliver(next) if next.topic == topic && next.exclude.is_none());
                 let Some(Message::Deliver(next)) = batch.next_if(is_same) else { break };
                 run.push(next);
             }
@@ -94,7 +92,8 @@ impl Worker {
             timed += news.len() as u64;
             if count.is_multiple_of(CLOCK_EVERY) {
                 self.now = self.shared.now();
-                self.counts.delivered(self.now.saturating_sub(first.published_at).as_secs_f64(), timed);
+                self.counts
+                    .delivered(self.now.saturating_sub(first.published_at).as_secs_f64(), timed);
                 timed = 0;
             }
         }
@@ -172,11 +171,7 @@ impl<'a> Run<'a> {
             Joining(0 | 1) => in_a_row(publications, dialect),
             Joining(_) => joined(publications, dialect),
         };
-        Self {
-            publications,
-            v1: Some(lay_out(Dialect::V1)),
-            plain: Some(lay_out(Dialect::Plain)),
-        }
+        Self { publications, v1: Some(lay_out(Dialect::V1)), plain: Some(lay_out(Dialect::Plain)) }
     }
 
     /// Sends what is news to one client.
@@ -192,7 +187,8 @@ impl<'a> Run<'a> {
         }
         if let ([publication], true) = (news, connection.window_bits.is_none()) {
             // The hot path: one publication, the same bytes for everybody.
-            return connection.send(publication.frames.encoded(connection.dialect), settings.bounds);
+            return connection
+                .send(publication.frames.encoded(connection.dialect), settings.bounds);
         }
         let whole = match connection.dialect {
             Dialect::V1 => &self.v1,
@@ -219,8 +215,9 @@ fn send_each(
     for publication in news {
         let sent = match deflated(connection, publication, settings, deflater) {
             Some(frame) => connection.send_frame(frame, Some(settings.bounds)),
-            None => connection
-                .send(publication.frames.encoded(connection.dialect), settings.bounds),
+            None => {
+                connection.send(publication.frames.encoded(connection.dialect), settings.bounds)
+            }
         };
         match sent {
             Sent::Done => {}

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::{key::ConnectionKey, shared::millis, worker::Worker};
+use super::{key::ConnectionKey, life::Worker, shared::millis};
 use crate::protocol::{close::CloseReason, reply};
 
 /// A client is told so long before its close at most.

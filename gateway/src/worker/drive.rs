@@ -12,8 +12,8 @@ use bytes::Bytes;
 use super::{
     connection::{Connection, Stage},
     key::ConnectionKey,
+    life::Worker,
     settings::Settings,
-    worker::Worker,
 };
 use crate::{
     protocol::{Dialect, close::CloseReason},
@@ -214,7 +214,8 @@ impl Worker {
         let slot = key.slot();
         match event {
             Event::Close(said) => {
-                let frame = said.map_or_else(frame::close_empty, |(code, _)| frame::close(code, ""));
+                let frame =
+                    said.map_or_else(frame::close_empty, |(code, _)| frame::close(code, ""));
                 self.close_with(slot, CloseReason::Client, frame);
             }
             Event::Ping(payload) => {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{
     key::ConnectionKey,
+    life::Worker,
     message::{Answered, Asker, Attach, HistoryQuestion, Message},
-    worker::Worker,
 };
 use crate::{
     broker::{
@@ -127,7 +127,7 @@ impl Worker {
         }
     }
 
-    fn presence(&mut self, topic: Topic, asker: Asker<Members>) {
+    fn presence(&self, topic: Topic, asker: Asker<Members>) {
         let members = self.partition.presence(&topic);
         match asker {
             Asker::Nobody => {}

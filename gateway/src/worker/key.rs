@@ -19,7 +19,6 @@ impl ConnectionKey {
     }
 
     /// Its slot there.
-    #[expect(clippy::cast_possible_truncation, reason = "24 bits")]
     pub const fn slot(self) -> usize {
         (self.0 >> 32 & 0xff_ffff) as usize
     }

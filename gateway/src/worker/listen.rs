@@ -23,12 +23,12 @@ use super::{
     connection::{Connection, Stage},
     drive,
     key::ConnectionKey,
+    life::Worker,
     prefixed::{self, Prefixed},
     settings::Settings,
     shared::Shared,
     transport::Transport,
     upgrade::{Failed, Upgraded, upgrade},
-    worker::Worker,
 };
 use crate::{
     admission::{address, load::Place},
@@ -223,8 +223,7 @@ impl Worker {
     ) -> (Connection, Option<crate::protocol::close::CloseReason>) {
         let now_ms = self.now_ms();
         let spec = self.settings.spec();
-        let mut heartbeat =
-            Heartbeat::new(now_ms, spec.ping_period.as_millis(), self.rng.u64(..));
+        let mut heartbeat = Heartbeat::new(now_ms, spec.ping_period.as_millis(), self.rng.u64(..));
         let Admitted { upgrade, identity, admittance, address, places, mut span } = admitted;
         let (stage, doomed) = match admittance {
             Admittance::Open => (Stage::Opening(0), None),
@@ -274,4 +273,3 @@ impl Worker {
         (connection, doomed)
     }
 }
-

@@ -25,8 +25,8 @@ mod run;
 mod upgrade;
 
 mod connection;
+mod life;
 mod transport;
-mod worker;
 
 mod drive;
 mod requests;

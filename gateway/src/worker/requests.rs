@@ -10,9 +10,9 @@ use headgate_crds::{
 use super::{
     connection::Stage,
     key::ConnectionKey,
+    life::Worker,
     message::{Asker, HistoryQuestion, Message},
     subscribe::{Begin, unix_now},
-    worker::Worker,
 };
 use crate::{
     auth::{
@@ -286,8 +286,8 @@ impl Worker {
         });
         let is_first = connection.stage == Stage::Unauthenticated;
         // Where anonymous clients may stay, they may still say later who they are.
-        let is_anonymous = connection.identity.key.is_none()
-            && spec.auth.first_message == Permission::Allow;
+        let is_anonymous =
+            connection.identity.key.is_none() && spec.auth.first_message == Permission::Allow;
         let identity = match verified {
             Ok(identity) => identity,
             Err(error) if is_first => {

@@ -6,11 +6,11 @@ use tokio::{net::TcpListener, sync::mpsc, task::LocalSet, time::timeout};
 
 use super::{
     connection::CLOSE_MS,
+    life::Worker,
     listen,
     message::{Command, Message},
     shared::Shared,
     tick,
-    worker::Worker,
 };
 
 /// Messages that are looked at together.
@@ -36,8 +36,7 @@ pub fn work(
         tokio::task::spawn_local(listen::accept(Rc::clone(&worker), shared, listener));
         let mut batch = Vec::new();
         while inbox.recv_many(&mut batch, BATCH).await > 0 {
-            let is_last =
-                batch.iter().any(|it| matches!(it, Message::Command(Command::Stop)));
+            let is_last = batch.iter().any(|it| matches!(it, Message::Command(Command::Stop)));
             {
                 let mut worker = worker.borrow_mut();
                 worker.wake();

@@ -11,8 +11,8 @@ use smallvec::{SmallVec, smallvec};
 use super::{
     connection::{Connection, Held, Loss, Sent, Stage, State, Subscription},
     key::ConnectionKey,
+    life::Worker,
     message::{Answer, Attach, Message},
-    worker::Worker,
 };
 use crate::{
     broker::{Attached, ClientPosition, Member, Position, Publication},
@@ -201,7 +201,8 @@ impl Worker {
 
     /// Asks once more for everything whose answer may have been lost.
     pub fn attach_again(&mut self) {
-        let is_waiting = |it: &Subscription| matches!(&it.state, State::Held(held) if !held.is_attached);
+        let is_waiting =
+            |it: &Subscription| matches!(&it.state, State::Held(held) if !held.is_attached);
         for slot in self.slots() {
             let Some(connection) = self.connections.get(slot) else { continue };
             let key = connection.key;
@@ -223,7 +224,6 @@ impl Worker {
             info: connection.identity.info.clone(),
         }
     }
-
 
     /// A topic's home has answered: the reply, what was missed, then what came meanwhile.
     pub fn attached(&mut self, answer: &Answer, attached: Attached) {
@@ -275,7 +275,9 @@ impl Worker {
                 let at = subscription.at;
                 // It has had everything since it subscribed, so nothing before its place is missing.
                 let has_all = |client: ClientPosition| {
-                    at.is_some_and(|at| client.epoch == Some(at.epoch) && client.offset <= at.offset)
+                    at.is_some_and(|at| {
+                        client.epoch == Some(at.epoch) && client.offset <= at.offset
+                    })
                 };
                 let recovered = recover.map(has_all);
                 self.reply(key.slot(), |out| {
@@ -324,8 +326,9 @@ impl Worker {
                 let name = topic.as_ref().map_or("", |it| it.name());
                 self.reply(slot, |out| reply::gap(out, name, at));
             } else if let Some(next) = held.waiting.pop_front() {
-                held.waiting_bytes =
-                    held.waiting_bytes.saturating_sub(next.frames.encoded(Dialect::V1).frame().len());
+                held.waiting_bytes = held
+                    .waiting_bytes
+                    .saturating_sub(next.frames.encoded(Dialect::V1).frame().len());
                 if subscription.is_news(&next) {
                     subscription.hold_next(next);
                 }

@@ -4,7 +4,7 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::{connection::Connection, key::ConnectionKey, worker::Worker};
+use super::{connection::Connection, key::ConnectionKey, life::Worker};
 use crate::{
     hub::wheel::TICK_MS, protocol::close::CloseReason, session::heartbeat::Due,
     telemetry::metrics::Sizes,
@@ -143,7 +143,13 @@ impl Worker {
         let connection = self.find(key)?;
         let delayed = connection.delayed_until_ms.unwrap_or(u64::MAX);
         let paused = Some(connection.paused_until_ms).filter(|at| *at > now_ms);
-        Some(connection.heartbeat.next_ms(settings.spec()).min(delayed).min(paused.unwrap_or(u64::MAX)))
+        Some(
+            connection
+                .heartbeat
+                .next_ms(settings.spec())
+                .min(delayed)
+                .min(paused.unwrap_or(u64::MAX)),
+        )
     }
 
     /// Closes the longest idle, if one still is.
