@@ -8,7 +8,7 @@ from websockets.exceptions import InvalidStatus
 from client import V1, enter, join, outcome, refused
 from gateway import KEYS, SPEC, eventually
 from raw import HEAD, KEY, VERSION, dial, exchange
-from tokens import token
+from tokens import private_key, token
 
 REQUIRED = {**SPEC["auth"], "mode": "Required"}
 
@@ -146,9 +146,10 @@ def test_a_place_is_free_again_when_its_connection_has_ended(start):
 def test_without_a_key_set_it_cannot_be_decided_yet(start):
     jwks = {"url": "https://127.0.0.1:1/jwks.json"}
     gateway = start(auth={"mode": "Required", "jwt": {"jwks": jwks}}, allowedOrigins=["https://app.example"])
+    undecided = token(secret=private_key("ES256"), algorithm="ES256", header={"kid": "a"})
 
-    assert int(refused(gateway, 503, "keys", token())["Retry-After"]) >= 1
-    with join(gateway, token(), origin="https://app.example") as page:
+    assert int(refused(gateway, 503, "keys", undecided)["Retry-After"]) >= 1
+    with join(gateway, undecided, origin="https://app.example") as page:
         assert page.until_closed() == 1013
     refused(gateway, 401, "token")
 
