@@ -7,7 +7,7 @@ import pytest
 from client import enter, join
 from gateway import ENDLESS, ROOT, SPEC, eventually
 from raw import PING, TEXT, Raw
-from tokens import token
+from tokens import private_key, token
 
 REQUIRED = {"auth": {**SPEC["auth"], "mode": "Required"}, "allowedOrigins": ["https://app.example"]}
 PAGE = {"origin": "https://app.example"}
@@ -75,6 +75,7 @@ def by_slowness(start):
 
 
 PING_ENVELOPE = '{"type":"ping"}'
+UNDECIDED = token(secret=private_key("ES256"), algorithm="ES256")
 REVOKED = {"jti": "j", "expires": int(time.time()) + 60}
 PROVOKE = {
     "the client closes": (1000, by_the_client),
@@ -91,7 +92,7 @@ PROVOKE = {
     "a message that stays incomplete": (1008, lambda start: of_a_frame(start, (b"a", TEXT, 0), pingPeriod="500ms", pongWait="800ms")),
     "a message that is too long": (1009, lambda start: after(start, " " * 1001, maxMessageSize="1000")),
     "a drain": (1012, lambda start: by_signal(start, signal.SIGTERM)),
-    "no key set yet": (1013, lambda start: refused_page(start, token(), auth={"jwt": {"jwks": {"url": "https://127.0.0.1:1/"}}})),
+    "no key set yet": (1013, lambda start: refused_page(start, UNDECIDED, auth={"jwt": {"jwks": {"url": "https://127.0.0.1:1/"}}})),
     "a token that has expired": (4401, lambda start: refused_page(start, token(exp=1))),
     "a token that expires": (4401, lambda start: of_a_token(start, exp=int(time.time()) + 2)),
     "no answer to a ping": (4408, lambda start: of_a_frame(start, pingPeriod="300ms", pongWait="600ms")),

@@ -21,8 +21,9 @@ def test_everybody_is_told_and_closed_and_the_process_ends_cleanly(start):
         assert int(refused(gateway, 503, "draining")["Retry-After"]) >= 1
         status, answer = gateway.http("GET", "/readyz")
         assert status == 503 and answer["ready"] is False
-        assert gateway.metric("drain_remaining_connections") == 2
-        assert gateway.metric("active_connections", state="draining") == 2
+        # The first may be closed by the time that the last is told.
+        assert 1 <= gateway.metric("drain_remaining_connections") <= 2
+        assert 1 <= gateway.metric("active_connections", state="draining") <= 2
         gateway.process.send_signal(signal.SIGTERM)  # once more changes nothing
         assert one.until_closed(15) == 1012 and two.until_closed(15) == 1012
     assert gateway.process.wait(timeout=20) == 0

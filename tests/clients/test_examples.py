@@ -1,6 +1,6 @@
-"""The publishers of examples/, run as their usage says, against the real binary."""
+"""The manifests and publishers of examples/, run as their usage says, against the real binary."""
 
-import http.server, json, subprocess, sys, threading, urllib.request
+import http.server, json, shutil, subprocess, sys, threading, urllib.request
 
 import pytest
 
@@ -8,7 +8,7 @@ from client import enter
 from gateway import API_KEY, ROOT, SPEC
 
 PUBLISHERS = {"python": [sys.executable, str(ROOT / "examples/publish.py")], "node": ["node", str(ROOT / "examples/publish.mjs")]}
-pytestmark = pytest.mark.parametrize("publisher", PUBLISHERS.values(), ids=PUBLISHERS)
+by_each = pytest.mark.parametrize("publisher", PUBLISHERS.values(), ids=PUBLISHERS)
 
 
 def run(publisher, *arguments):
@@ -19,6 +19,7 @@ def options(gateway, url=None):
     return ["--url", url or f"http://{gateway.internal}", "--key-file", str(gateway.secrets / "api/api-key")]
 
 
+@by_each
 def test_a_publisher_publishes_json_and_text(start, publisher):
     gateway = start()
 
@@ -31,6 +32,7 @@ def test_a_publisher_publishes_json_and_text(start, publisher):
         assert client.messages(3) == [{"text": "hi"}, 7, "just words"]
 
 
+@by_each
 def test_a_publisher_says_what_is_wrong(start, publisher):
     gateway = start()
 
@@ -42,6 +44,7 @@ def test_a_publisher_says_what_is_wrong(start, publisher):
     assert "--key-file" in run(publisher, "--help").stdout
 
 
+@by_each
 def test_a_publisher_tries_again_with_the_same_key(start, publisher):
     gateway = start(channels=SPEC["channels"])
     bodies = []
@@ -75,3 +78,22 @@ def test_a_publisher_tries_again_with_the_same_key(start, publisher):
         assert len(bodies) == 3 and len({json.loads(body)["key"] for body in bodies}) == 1
         assert [it["data"] for it in client.ask("history", channel="kept.a")["messages"]] == [1]
         assert client.messages(1) == [1] and not client.waiting
+
+
+@pytest.mark.parametrize("name, channel, options", [("gateway", "public.lobby", {}), ("minimal", "anything", {"origin": "https://app.example.com"})])
+def test_a_manifest_serves(start, name, channel, options):
+    gateway = start(wait=False)
+    gateway.kill()
+    shutil.copy(ROOT / f"examples/{name}.yaml", gateway.manifest)
+    gateway.secret("chat-jwt", hmac=b"x" * 32)
+    gateway.secret("chat-api", **{"api-key": API_KEY})
+    gateway.begin()
+    gateway.wait_until_listening()
+
+    with enter(gateway, **options) as client:
+        assert client.ask("subscribe", channel=channel)["channel"] == channel
+        assert client.ask("message", channel=channel, data={"name": "me", "text": "hi"})["channel"] == channel
+        envelope = client.get()
+        while envelope["type"] != "message":
+            envelope = client.get()
+        assert envelope["payload"]["data"] == {"name": "me", "text": "hi"}

@@ -16,13 +16,11 @@ SEEN = [pytest.param(row, id=row.name, marks=[pytest.mark.long] if row.lasts > 5
 @pytest.mark.parametrize("row", SEEN)
 def test_a_change_is_seen_by_a_client(start, row):
     base = put(SPEC, row.base)
-    begin = lambda: start(**{**base, **{name: base.get(name) for name in SPEC}})
-    gateway = begin()
-    row.prepare(gateway)
+    gateway = begin(start, row, base)
     is_seen = lambda expected: eventually(lambda: row.see(gateway) == expected, f"a client sees {expected}", row.lasts)
 
     is_seen(row.before)
-    gateway = begin() if row.ends else gateway
+    gateway = begin(start, row, base) if row.ends else gateway
     changed = put(base, row.change)
     gateway.change(**{**{name: None for name in gateway.spec}, **changed})
     if row.at_start:
@@ -32,6 +30,13 @@ def test_a_change_is_seen_by_a_client(start, row):
         gateway.restart()
         assert gateway.status()["config"]["restartRequired"] == []
     is_seen(row.after)
+
+
+def begin(start, row, spec):
+    gateway = start(wait=False, **{**spec, **{name: spec.get(name) for name in SPEC}})
+    row.prepare(gateway)  # it may be waiting for a Secret
+    gateway.wait_until_listening()
+    return gateway
 
 
 @pytest.mark.parametrize("row", [it for it in ROWS if it.bad is not None], ids=lambda row: row.name)

@@ -39,6 +39,15 @@ def test_a_change_is_applied_within_a_second(start):
     assert min(times) < 1, times
 
 
+def test_a_change_counts_for_the_first_connection_after_it(start):
+    gateway = start()
+
+    for permission, expected in [("Deny", "origin"), ("Allow", "open")] * 2:
+        gateway.change(missingOrigin=permission)
+        time.sleep(1)  # as long as a change may take; whoever comes then is judged by it
+        assert [outcome(gateway) for _ in range(4)] == [expected] * 4
+
+
 def test_kubernetes_swaps_a_link(start, tmp_path):
     def version(name, **changes):
         folder = tmp_path / "config" / name
@@ -145,14 +154,15 @@ def test_a_missing_secret_keeps_the_gateway_not_ready_until_it_appears(start):
     gateway = start(arguments=("--listen", public, "--internal-listen", internal), secrets=False, wait=False)
     gateway.internal = internal
 
-    def ready():
+    def says_what_is_missing():
         try:
-            return gateway.http("GET", "/readyz")
-        except OSError:
-            return None
+            status, answer = gateway.http("GET", "/readyz")
+        except OSError:  # the internal port is not open yet
+            return False
+        assert status == 503
+        return "jwt" in json.dumps(answer)
 
-    status, answer = eventually(ready, "the internal port is open")
-    assert status == 503 and "jwt" in json.dumps(answer), answer
+    eventually(says_what_is_missing, "/readyz names the Secret")
     eventually(lambda: "jwt" in json.dumps(gateway.log), "the log names the Secret")
     assert gateway.http("GET", "/livez")[0] == 200
     gateway.secret("jwt", hmac=SECRET)

@@ -149,4 +149,5 @@ def test_a_revocation_ends_live_connections_and_refuses_new_ones(start, revoked)
         assert other.ask("ping") is None
     refused(gateway, 401, "token", token(jti="j"))
     with enter(gateway, token("bob", jti="k")) as other:
-        assert other.ask("authenticate", token=token("bob", jti="j" if "jti" in revoked else "l")) in ("token_invalid", {"user": "bob", "expires": other.welcome["expires"]})
+        answer = other.ask("authenticate", token=token("bob", jti="j"))
+        assert answer == "token_invalid" if "jti" in revoked else answer["user"] == "bob"

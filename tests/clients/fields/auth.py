@@ -1,6 +1,6 @@
 """Who is who: the mode, the places of a token, and the keys that vouch for it."""
 
-from client import enter, join, outcome
+from client import join, outcome
 from tokens import SECRET, token
 
 from .access import CHOICE

@@ -1,6 +1,10 @@
 """How messages go out: compressed, joined, and how a gateway ends; what it says of itself."""
 
-import http.server, json, signal, threading, time
+import json, signal, time
+from concurrent import futures
+from dataclasses import dataclass, field
+
+import grpc
 
 from client import PLAIN, V1, enter, join, outcome
 from gateway import eventually
@@ -86,45 +90,40 @@ def logs_clients(gateway):
     mark = len(gateway.log)
     enter(gateway).close()
     eventually(lambda: gateway.metric("active_connections", state="serving") == 0, "it went")
-    time.sleep(0.1)  # the log is written by a thread of its own
     return any(line.get("level") == "DEBUG" for line in gateway.log[mark:])
 
 
-class Collector(http.server.BaseHTTPRequestHandler):
-    """Counts what is sent to `/v1/traces`."""
+@dataclass
+class Collector:
+    """Takes OTLP over gRPC, and keeps what it is sent."""
 
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.paths.append(self.path)
-        self.send_response(200)
-        self.end_headers()
+    received: list = field(default_factory=list)
 
-    def log_message(self, *_):
-        pass
+    def __post_init__(self):
+        self.server = grpc.server(futures.ThreadPoolExecutor(1), handlers=[self])
+        self.endpoint = f"http://127.0.0.1:{self.server.add_insecure_port('127.0.0.1:0')}"
+        self.server.start()
 
-
-def collector():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
-    server.paths = []
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server, f"http://127.0.0.1:{server.server_port}"
+    def service(self, call):
+        if call.method == "/opentelemetry.proto.collector.trace.v1.TraceService/Export":
+            return grpc.unary_unary_rpc_method_handler(lambda request, _: self.received.append(request) or b"")
 
 
-def traced(server):
-    """Whether spans of a connection arrive."""
-
-    def see(gateway):
-        server.paths.clear()
-        enter(gateway).close()
-        until = time.monotonic() + 8
-        while not server.paths and time.monotonic() < until:
-            time.sleep(0.05)
-        return server.paths[:1]
-
-    return see
+grpc.GenericRpcHandler.register(Collector)
 
 
-SERVER, ENDPOINT = collector()
+def is_traced(gateway):
+    """Whether the span of a connection arrives."""
+    COLLECTOR.received.clear()
+    with enter(gateway) as client:
+        name = client.welcome["connection"].encode()
+    until = time.monotonic() + 6
+    while not (found := any(name in request for request in COLLECTOR.received)) and time.monotonic() < until:
+        time.sleep(0.05)
+    return found
+
+
+COLLECTOR = Collector()
 TEXTUAL = " ".join(str(i * i) for i in range(3000))
 ROWS = [
     Row("compression.mode", "Shared", extension, True, {"compression.mode": "Disabled"}, False, bad="Off", says=f" is Off{CHOICE} Shared or Disabled"),
@@ -152,11 +151,11 @@ ROWS = [
     ),
     Row("telemetry.logLevel", "info", logs_clients, False, {"telemetry.logLevel": "debug"}, True, bad="INFO", says=f" is INFO{CHOICE} error, warn, info, debug, trace"),
     Row(
-        "telemetry.otlp.endpoint", "must be there", traced(SERVER), [], {"telemetry.otlp": {"endpoint": ENDPOINT, "sampleRatio": 1}}, ["/v1/traces"], lasts=20,
+        "telemetry.otlp.endpoint", "must be there", is_traced, False, {"telemetry.otlp": {"endpoint": COLLECTOR.endpoint, "sampleRatio": 1}}, True, lasts=20,
         bad="otel:4317", says=" is otel:4317: not a URL; must be an http or https URL without user and fragment: http://otel:4317",
     ),
     Row(
-        "telemetry.otlp.sampleRatio", "0.01", traced(SERVER), [], {"telemetry.otlp.sampleRatio": 1}, ["/v1/traces"], lasts=20,
-        base={"telemetry": {"otlp": {"endpoint": ENDPOINT, "sampleRatio": 0}}}, bad=1.5, says=" is 1.5: too large; must be a number from 0 to 1",
+        "telemetry.otlp.sampleRatio", "0.01", is_traced, False, {"telemetry.otlp.sampleRatio": 1}, True, lasts=20,
+        base={"telemetry": {"otlp": {"endpoint": COLLECTOR.endpoint, "sampleRatio": 0}}}, bad=1.5, says=" is 1.5: too large; must be a number from 0 to 1",
     ),
 ]

@@ -24,7 +24,7 @@ class Row:
     base: dict = field(default_factory=dict)
     at_start: str | None = None  # what /status names where the change needs a restart
     ends: bool = False  # `see` ends the process
-    prepare: Callable = lambda gateway: None  # done once, when the first process listens
+    prepare: Callable = lambda gateway: None  # writes the Secrets that it needs
     lasts: float = 5  # how long the effect may take
     variant: str = ""
     at: str = ""  # the path in the refusal, where it is not the field's own

@@ -27,9 +27,9 @@ def speaks_tls(gateway):
 
 
 def kept(gateway):
-    """Whether twenty publications of 20 KB are all in the history."""
+    """Whether twenty publications of 5 KB are all in the history."""
     for data in range(20):
-        gateway.publish("kept.a", [data, "x" * 20_000])
+        gateway.publish("kept.a", [data, "x" * 5_000])
     messages = gateway.http("GET", "/api/v1/channels/kept.a/history")[1]["messages"]
     return len(messages) == 20
 
@@ -50,7 +50,7 @@ ROWS = [
     ),
     Row("broker.type", "Memory", bad="Nats", says=f" is Nats{CHOICE} Memory or NATS (did you mean NATS?)"),
     Row(
-        "broker.historyBytes", "64Mi", kept, True, {"broker": {"historyBytes": "100Ki"}}, False, base={"channels": KEPT}, at_start="spec.broker",
+        "broker.historyBytes", "64Mi", kept, True, {"broker": {"historyBytes": "64Ki"}}, False, base={"channels": KEPT}, at_start="spec.broker",
         bad="1Ki", says=" is 1Ki: too small; must be a size from 64Ki to 1Ti, such as 512Ki",
     ),
     Row("broker.nats.url", "must be there", base={"broker": {"type": "NATS"}}, bad="nats", says=" is nats: not a NATS URL; must be nats:// or tls:// with host and port"),
