@@ -130,10 +130,6 @@ class Gateway:
         """Open files."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
-    def has_died(self):
-        """Whether the process has ended by itself."""
-        return self.process.poll() is not None
-
     def complaints(self):
         """Log lines that say warning, error or panic."""
         return [line for line in self.log if any(it in line for it in ('"WARN"', '"ERROR"', "panicked"))]
