@@ -9,7 +9,6 @@ import json, multiprocessing, os, signal, subprocess, sys, tempfile, time, trace
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 
 from gateway import Gateway
 from wire import connect, envelope, wait

@@ -9,7 +9,7 @@ from wire import PING, Peer, connect, ended, endings, envelope, frame, request, 
 GONE = {"eof", "reset"}
 
 
-@attack("nobody", quick=True)
+@attack("nobody")
 def nobody(gateway):
     """What this machine and the witness cost by themselves."""
     return "nothing"
