@@ -9,7 +9,6 @@ import json, multiprocessing, os, signal, subprocess, sys, tempfile, time, trace
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 
 from gateway import Gateway
 from wire import connect, envelope, wait
@@ -82,14 +81,17 @@ def once(attack):
     """Runs it against a fresh gateway."""
     outcome = Outcome(attack.name)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stops:
-        gateway = Gateway(Path(folder), attack.spec, attack.tls)
-        stops.callback(gateway.stop)
         try:
+            gateway = Gateway(Path(folder), attack.spec, attack.tls)
+            stops.callback(gateway.stop)
             witness = Witness(gateway)
             stops.callback(witness.stop)
-            measure(attack, gateway, witness, outcome)
-        except (AssertionError, OSError) as problem:
-            outcome.problems.append(str(problem) + f" (the gateway has died: {gateway.log[-1:]})" * gateway.has_died())
+            try:
+                measure(attack, gateway, witness, outcome)
+            except OSError as error:
+                raise AssertionError(f"{error}: the gateway has died: {gateway.log[-1:]}") from error
+        except AssertionError as problem:
+            outcome.problems.append(str(problem))
     return outcome
 
 

@@ -73,7 +73,7 @@ def unmasked(gateway):
     return each(gateway, cases, "close 1002", 40)
 
 
-@attack("reserved bits and opcodes", quick=True)
+@attack("reserved bits and opcodes")
 def reserved(gateway):
     cases = [frame(TEXT, b"{}", rsv=bits) for bits in range(1, 8)]
     cases += [frame(opcode, b"x") for opcode in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)]

@@ -1,6 +1,6 @@
 """A gateway to attack: the real binary, a manifest of its own, ports of its own."""
 
-import base64, hashlib, hmac, json, os, queue, signal, subprocess, threading, time, urllib.request
+import base64, ctypes, hashlib, hmac, json, os, queue, signal, subprocess, threading, time, urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,6 +54,11 @@ def rank(pid, nice):
             pass
 
 
+def die_with_parent():
+    """Has the kernel end this process when the one that started it is gone, however it went."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 class Gateway:
     """One process. Its log is read and kept; `stop` ends it."""
 
@@ -70,7 +75,7 @@ class Gateway:
         self.manifest.write_text(json.dumps({**document, "spec": merged(SPEC, more)}))
         command = [BINARY, "serve", str(self.manifest), "--listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"]
         command += ["--secrets", str(self.secrets), "--log-format", "json"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, preexec_fn=die_with_parent)
         self.pid, self.log, self.lines = self.process.pid, [], queue.Queue()
         rank(self.pid, -15)
         threading.Thread(target=self._read, daemon=True).start()
@@ -129,10 +134,6 @@ class Gateway:
     def files(self):
         """Open files."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
-
-    def has_died(self):
-        """Whether the process has ended by itself."""
-        return self.process.poll() is not None
 
     def complaints(self):
         """Log lines that say warning, error or panic."""

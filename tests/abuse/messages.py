@@ -1,6 +1,6 @@
 """Envelopes: broken, deep, oddly named, far too many."""
 
-import json, time
+import time
 
 from attack import MIB, attack
 from wire import TEXT, connect, ended, endings, envelope, frame, wait

@@ -7,7 +7,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 from attack import ATTACKS, MIB, judge
 import handshakes, frames, floods, messages, readers, tokens  # noqa: F401  they add their attacks
 
-HEAD = f"{'attack':30} {'p50':>6} {'p99':>6} {'max':>6} {'late':>5} {'gaps':>4} {'before':>7} {'peak':>7} {'after':>7}  ending   (ms, MiB)"
+HEAD = f"{'attack':34} {'p50':>6} {'p99':>6} {'max':>6} {'late':>5} {'gaps':>4} {'before':>7} {'peak':>7} {'after':>7}  ending   (ms, MiB)"
 
 
 def line(outcome):
@@ -15,7 +15,7 @@ def line(outcome):
     figures = " " * 61
     if seen:
         figures = f"{seen['p50']:6.1f} {seen['p99']:6.1f} {seen['max']:6.1f} {seen['late']:5.1f} {seen['gaps']:4} {mib(seen['before'])} {mib(seen['peak'])} {mib(outcome.after)}"
-    return f"{outcome.name:30} {figures}  " + ("FAILED: " + "; ".join(outcome.problems) if outcome.problems else outcome.ending)
+    return f"{outcome.name:34} {figures}  " + ("FAILED: " + "; ".join(outcome.problems) if outcome.problems else outcome.ending)
 
 
 def main():

@@ -41,7 +41,7 @@ def bad_tokens():
         (signed({"alg": "HS256"}, claims, b"another secret of thirty-two bytes"), 4501), (f"{head}.{body}.", 4501), (f"{head}.{body}", 4501),
         (signed({"alg": "none"}, claims).rsplit(".", 1)[0] + ".", 4501), (signed({"alg": "none"}, claims), 4501), (signed({"alg": "RS256"}, claims), 4501),
         (signed({"alg": "HS512"}, claims), 4501), (signed({"alg": "HS256", "crit": ["exp"]}, claims), 4501), (signed({"alg": "HS256"}, {"sub": "m"}), 4501),
-        (signed({"alg": "HS256"}, {**claims, "exp": now - 3_600}), 4401), (signed({"alg": "HS256"}, {**claims, "exp": "soon"}), 4501), (signed({"alg": "HS256"}, {**claims, "exp": 1e300}), 4501),
+        (signed({"alg": "HS256"}, {**claims, "exp": now - 3_600}), 4401), (signed({"alg": "HS256"}, {**claims, "exp": "soon"}), 4501), (signed({"alg": "HS256"}, {**claims, "exp": [now + 9]}), 4501),
         (signed({"alg": "HS256"}, {**claims, "nbf": now + 3_600}), 4501), (signed({"alg": "HS256"}, {**claims, "nbf": "x"}), 4501), (signed({"alg": "HS256"}, {**claims, "sub": 7}), 4501),
         (signed({"alg": "HS256"}, {"exp": now + 3_600}), 4501), (signed({"alg": "HS256"}, {**claims, "sub": ""}), 4501), (signed({"alg": "HS256"}, {**claims, "sub": "s" * 256}), 4501),
         (signed({"alg": "HS256"}, []), 4501), (signed([], claims), 4501), ("a.b.c", 4501), ("..", 4501), ("A" * 8_000, 4501), (good[:-4] + "AAAA", 4501), (good + "=", 4501),
@@ -56,11 +56,12 @@ def forged(gateway):
     for _ in range(1_000 // len(cases) // 3 + 1):
         for bad, code in cases:
             got = refused(gateway, request("/ws", f"Authorization: Bearer {bad}"))
-            assert got == {"401 token": 1}, f"{bad[:80]} ended with {dict(got)}"
+            ended(got, {"401 token"}, about=bad[:80])
             got = refused(gateway, request("/ws", "Origin: https://page.example", protocol=f"headgate.v1, headgate.token.{bad}"))
-            assert got in ({f"close {code}": 1}, {"400 subprotocol": 1}), f"{bad[:80]} of a page ended with {dict(got)}, expected {code}"
+            # What is no token of HTTP cannot be a subprotocol at all.
+            ended(got, {f"close {code}", "400 subprotocol", "400 bad_handshake"}, about=f"{bad[:80]} of a page")
             got = endings([connect(gateway, first=envelope("authenticate", {"token": bad}))])
-            assert got == {f"close {code}": 1}, f"{bad[:80]} in a message ended with {dict(got)}, expected {code}"
+            ended(got, {f"close {code}"}, about=f"{bad[:80]} in a message")
     leaked = [line for line in gateway.log if any(bad in line for bad, _ in cases if len(bad) > 10)]
     assert not leaked, f"a token in the log: {leaked[0]}"
     return f"{len(cases)} kinds: 401, 4501, 4401"

@@ -148,10 +148,10 @@ def endings(peers, seconds=WAIT):
     return Counter(peer.ending() for peer in peers)
 
 
-def ended(counted, allowed):
+def ended(counted, allowed, about="these"):
     """The endings in words, if all of them are among the allowed ones."""
     wrong = {ending: count for ending, count in counted.items() if ending not in allowed}
-    assert not wrong, f"ended with {wrong}, expected {sorted(allowed)}"
+    assert not wrong, f"{about} ended with {wrong}, expected {sorted(allowed)}"
     return ", ".join(f"{count} x {ending}" for ending, count in sorted(counted.items()))
 
 
