@@ -99,6 +99,13 @@ scan: ## schemathesis on the API, sslyze on TLS, promtool on the metrics; SCAN=t
 	tests/scan/setup.sh .tools/scan
 	.tools/scan/bin/python tests/scan/run.py $(SCAN)
 
+SECONDS ?= 20
+fuzz: ## Look for inputs that break a promise, SECONDS=20 for each target; TARGETS='frames proxy' narrows
+	SECONDS_EACH=$(SECONDS) fuzz/run.sh $(TARGETS)
+
+fuzz-ci: ## Replay the corpus of each fuzz target, then look for 5 s
+	MODE=ci fuzz/run.sh $(TARGETS)
+
 # --- measure it ---
 
 ROUNDS ?= 5
@@ -113,4 +120,4 @@ load: ## 10,000 connections and deliveries a second, a storm of handshakes, 100,
 clean-tools: ## Remove what the targets installed
 	rm -rf .tools .run tests/*/node_modules
 
-.PHONY: help run generate test test-clients test-node test-console test-docs test-proxies lint deny conformance abuse scan bench load clean-tools
+.PHONY: help run generate test test-clients test-node test-console test-docs test-proxies lint deny conformance abuse scan fuzz fuzz-ci bench load clean-tools
