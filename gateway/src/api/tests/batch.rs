@@ -5,10 +5,7 @@ use std::io;
 use futures_util::{StreamExt, stream};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
-use tokio::{
-    sync::mpsc,
-    time::{Duration, timeout},
-};
+use tokio::sync::mpsc;
 
 use super::*;
 
@@ -186,8 +183,8 @@ async fn a_result_goes_out_while_the_rest_is_still_to_come() {
     })));
     let mut answer = answer(Fake::default(), body).await;
     let mut next = async || {
-        let frame = timeout(Duration::from_secs(5), answer.body_mut().frame()).await;
-        frame.expect("a result within 5 s").map(|frame| frame.unwrap().into_data().unwrap())
+        let frame = within("a result", answer.body_mut().frame()).await;
+        frame.map(|frame| frame.unwrap().into_data().unwrap())
     };
 
     for _ in 0..3 {

@@ -5,7 +5,6 @@ use std::{convert::Infallible, io};
 use futures_util::stream;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
-use tokio::time::Duration;
 
 use super::*;
 

@@ -5,7 +5,6 @@
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::watch;
 
 use super::super::{
     error::ApiError,
@@ -57,8 +56,6 @@ pub struct Fake {
     pub message_bytes_max: usize,
     pub reasons: Vec<Reason>,
     pub asked: Mutex<Vec<Asked>>,
-    /// How much was asked.
-    pub count: watch::Sender<usize>,
 }
 
 impl Default for Fake {
@@ -69,7 +66,6 @@ impl Default for Fake {
             message_bytes_max: 1024,
             reasons: Vec::new(),
             asked: Mutex::default(),
-            count: watch::Sender::new(0),
         }
     }
 }
@@ -77,7 +73,6 @@ impl Default for Fake {
 impl Fake {
     async fn note(&self, asked: Asked) -> Result<(), ApiError> {
         self.asked.lock().push(asked);
-        self.count.send_modify(|count| *count += 1);
         match &self.mood {
             Mood::Answers => Ok(()),
             Mood::Refuses(error) => Err(error.clone()),

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use serde_json::Value;
+use tokio::time::{Duration, timeout};
 
 use super::{Internal, answer::Answer, error::ApiError, internal::OPENAPI};
 
@@ -47,14 +48,22 @@ async fn json(answer: Answer) -> (StatusCode, Value) {
 }
 
 async fn text(answer: Answer) -> String {
-    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let body = within("the end of an answer", answer.into_body().collect()).await;
+    let body = body.unwrap().to_bytes();
     String::from_utf8(body.into()).unwrap()
+}
+
+/// What comes in time, on a clock that may be paused.
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let found = timeout(Duration::from_secs(30), future).await;
+    found.unwrap_or_else(|_| panic!("{what} did not come within 30 s"))
 }
 
 /// What a gateway answers, and what it was asked.
 async fn exchange(fake: Fake, request: Request<Body>) -> (StatusCode, Value, Vec<Asked>) {
     let internal = Internal::new(fake.into());
-    let (status, body) = json(internal.answer(request).await).await;
+    let answer = within("an answer", internal.answer(request)).await;
+    let (status, body) = json(answer).await;
     let asked = std::mem::take(&mut *internal.gateway().asked.lock());
     (status, body, asked)
 }

@@ -7,7 +7,6 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::oneshot,
     task::JoinHandle,
-    time::{Duration, timeout},
 };
 
 use super::super::server::{CONNECTIONS_MAX, CONNECTIONS_RESERVED, serve};
@@ -74,11 +73,6 @@ impl Client {
         within("the end", self.0.read_to_string(&mut rest)).await.unwrap();
         rest
     }
-}
-
-async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    let found = timeout(Duration::from_secs(20), future).await;
-    found.unwrap_or_else(|_| panic!("{what} did not come within 20 s"))
 }
 
 fn starts(answer: &str, status: &str) -> bool {
