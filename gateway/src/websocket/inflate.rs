@@ -52,11 +52,10 @@ impl Default for Inflater {
 impl Inflater {
     /// What `deflated` says, if that is at most `bytes_max` bytes.
     ///
-    /// Never holds more than one byte above the bound, and 64 KiB between messages.
+    /// Never holds more than one byte above the bound, and 64 KiB once it is [released](Self::release).
     pub fn inflate(&mut self, deflated: &[u8], bytes_max: u64) -> Result<&[u8], InflateError> {
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
         self.message.clear();
-        self.message.shrink_to(KEPT_BYTES_MAX);
         self.stream.reset(false);
         let mut rest = deflated;
         let mut final_blocks = 0;
@@ -81,6 +80,13 @@ impl Inflater {
             Ok(&self.message)
         } else {
             Err(InflateError::Corrupt)
+        }
+    }
+
+    /// Gives back what a large message took; the caller is done with the last one.
+    pub fn release(&mut self) {
+        if self.message.capacity() > KEPT_BYTES_MAX {
+            self.message = Vec::new();
         }
     }
 
@@ -227,7 +233,8 @@ mod tests {
         assert_eq!(inflater.inflate(&bomb, BYTES_MAX), Err(InflateError::TooBig));
         assert!(inflater.heap_bytes() <= 100_001);
 
-        assert_eq!(inflater.inflate(b"\x00", BYTES_MAX), Ok(b"".as_slice()));
+        inflater.release();
+
         assert!(inflater.heap_bytes() <= KEPT_BYTES_MAX);
     }
 

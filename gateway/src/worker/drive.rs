@@ -24,9 +24,6 @@ use crate::{
     },
 };
 
-/// Reads of one connection before the others have their turn.
-const READS_MAX: usize = 8;
-
 /// Bytes of one connection, inflated where they are compressed, before the others have their turn.
 const TURN_BYTES_MAX: usize = 256 * 1024;
 
@@ -37,65 +34,77 @@ const UNAUTHENTICATED_BYTES_MAX: u64 = 16 * 1024;
 const ECHO: Limits =
     Limits { message_bytes_max: 16 * 1024 * 1024, fragments_max: 65_536, deflate: false };
 
+/// How far a turn of a connection came.
+enum Turn {
+    /// There may be more to read at once.
+    Over,
+    /// The connection is gone.
+    Ended,
+}
+
 /// Runs one connection until it has ended.
 pub async fn run(worker: Rc<RefCell<Worker>>, key: ConnectionKey) {
-    std::future::poll_fn(|cx| {
-        let mut worker = worker.borrow_mut();
-        worker.wake();
-        worker.drive(key, cx)
-    })
-    .await;
+    loop {
+        let turn = std::future::poll_fn(|cx| {
+            let mut worker = worker.borrow_mut();
+            worker.wake();
+            worker.drive(key, cx)
+        });
+        match turn.await {
+            Turn::Ended => return,
+            // Unlike a wake-up of oneself, it lets the runtime look at every socket first.
+            Turn::Over => tokio::task::yield_now().await,
+        }
+    }
 }
 
 impl Worker {
-    /// Writes what waits and reads what came.
-    fn drive(&mut self, key: ConnectionKey, cx: &mut Context<'_>) -> Poll<()> {
+    /// Writes what waits and reads what came, until there is nothing more or the turn is over.
+    fn drive(&mut self, key: ConnectionKey, cx: &mut Context<'_>) -> Poll<Turn> {
         let slot = key.slot();
-        for _ in 0..READS_MAX {
-            let Some(connection) = self.find(key) else { return Poll::Ready(()) };
+        self.turn_bytes = 0;
+        loop {
+            let Some(connection) = self.find(key) else { return Poll::Ready(Turn::Ended) };
             if connection.waker.as_ref().is_none_or(|it| !it.will_wake(cx.waker())) {
                 connection.waker = Some(cx.waker().clone());
             }
             if connection.closing.as_ref().is_some_and(|it| it.until_ms == 0) {
                 self.end(slot);
-                return Poll::Ready(());
+                return Poll::Ready(Turn::Ended);
             }
             self.write(slot, cx);
             let now_ms = self.now_ms();
-            let Some(connection) = self.find(key) else { return Poll::Ready(()) };
+            let is_over = self.turn_bytes > TURN_BYTES_MAX;
+            let Some(connection) = self.find(key) else { return Poll::Ready(Turn::Ended) };
             if !connection.reads(now_ms) && connection.closing.is_none() {
                 return Poll::Pending;
             }
+            if is_over {
+                return Poll::Ready(Turn::Over);
+            }
             if let Some(unread) = connection.unread.take() {
                 self.received(key, &mut unread.to_vec());
-                // What is left of it is for the next turn.
-                if self.find(key).is_some_and(|it| it.unread.is_some()) {
-                    break;
-                }
-                continue;
-            }
-            let mut buffer = std::mem::take(&mut self.buffer);
-            let read = match self.connections.get_mut(slot) {
-                Some(connection) => connection.transport.poll_read(cx, &mut buffer),
-                None => Poll::Ready(Ok(0)),
-            };
-            match read {
-                Poll::Ready(Ok(count)) if count > 0 => {
-                    self.received(key, buffer.get_mut(..count).unwrap_or_default());
-                }
-                Poll::Ready(_) => self.lose(slot),
-                Poll::Pending => {
-                    self.buffer = buffer;
-                    return Poll::Pending;
-                }
-            }
-            self.buffer = buffer;
-            if self.find(key).is_some_and(|it| it.unread.is_some()) {
-                break;
+            } else if self.read(key, cx).is_pending() {
+                return Poll::Pending;
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+    }
+
+    /// Reads once from the socket.
+    fn read(&mut self, key: ConnectionKey, cx: &mut Context<'_>) -> Poll<()> {
+        let slot = key.slot();
+        let Some(connection) = self.connections.get_mut(slot) else { return Poll::Ready(()) };
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let read = connection.transport.poll_read(cx, &mut buffer);
+        match read {
+            Poll::Ready(Ok(count)) if count > 0 => {
+                self.received(key, buffer.get_mut(..count).unwrap_or_default());
+            }
+            Poll::Ready(_) => self.lose(slot),
+            Poll::Pending => {}
+        }
+        self.buffer = buffer;
+        read.map(drop)
     }
 
     fn write(&mut self, slot: usize, cx: &mut Context<'_>) {
@@ -138,16 +147,22 @@ impl Worker {
         let now_ms = self.now_ms();
         let Some(connection) = self.find(key) else { return };
         connection.heartbeat.heard_ms = now_ms;
+        if connection.closing.is_some() {
+            // What comes behind a close is only waited out.
+            self.turn_bytes += bytes.len();
+            return;
+        }
         let Some(mut inflater) = self.inflater.take() else { return };
         let settings = Arc::clone(&self.settings);
         let mut input = Input::new(bytes);
-        let mut turn_bytes = 0;
-        while let Some(connection) = self.find(key) {
+        loop {
+            let is_turn_over = self.turn_bytes > TURN_BYTES_MAX;
+            let Some(connection) = self.find(key) else { break };
             // After a close frame, sent or received, nothing is read.
             if connection.closing.is_some() {
                 break;
             }
-            if !input.is_empty() && (turn_bytes > TURN_BYTES_MAX || !connection.reads(now_ms)) {
+            if !input.is_empty() && (is_turn_over || !connection.reads(now_ms)) {
                 connection.unread = Some(Bytes::copy_from_slice(input.as_slice()));
                 break;
             }
@@ -158,7 +173,7 @@ impl Worker {
             // A message costs what it is on the wire or what it is inflated, whichever is more.
             let on_wire = before - input.as_slice().len();
             let cost = on_wire.max(event.as_ref().map_or(0, |it| it.as_ref().map_or(0, size)));
-            turn_bytes += cost;
+            self.turn_bytes += cost;
             let is_over = match event {
                 Ok(None) => true,
                 Ok(Some(event)) => {
@@ -178,6 +193,7 @@ impl Worker {
                 break;
             }
         }
+        inflater.release();
         self.inflater = Some(inflater);
         self.note_incomplete(key);
     }

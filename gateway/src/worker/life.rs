@@ -36,6 +36,8 @@ pub struct Worker {
     pub partition: Partition,
     pub wheel: Wheel<ConnectionKey>,
     pub buffer: Vec<u8>,
+    /// What the connection whose turn it is has sent in this turn, inflated.
+    pub turn_bytes: usize,
     pub inflater: Option<Box<Inflater>>,
     pub deflater: RefCell<Deflater>,
     pub rng: fastrand::Rng,
@@ -60,6 +62,7 @@ impl Worker {
             partition: Partition::new(fastrand::u64(..), shared.history_bytes.clone()),
             wheel: Wheel::new(millis(now)),
             buffer: vec![0; BUFFER_BYTES],
+            turn_bytes: 0,
             inflater: Some(Box::default()),
             deflater: RefCell::new(Deflater::new(level)),
             rng: fastrand::Rng::new(),

@@ -72,14 +72,14 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
 /// Accepts for as long as the worker lives.
 pub async fn accept(worker: Rc<RefCell<Worker>>, shared: Arc<Shared>, listener: TcpListener) {
     loop {
-        let settings = shared.settings.load_full();
-        wait_for_room(&shared, &settings).await;
+        wait_for_room(&shared).await;
         match listener.accept().await {
             Ok((tcp, peer)) => {
                 let handshake = Handshake {
                     worker: Rc::clone(&worker),
                     shared: Arc::clone(&shared),
-                    settings,
+                    // As they are now, however long ago the wait began.
+                    settings: shared.settings.load_full(),
                     _pending: Pending::new(&shared),
                 };
                 tokio::task::spawn_local(handshake.run(tcp, peer));
@@ -94,13 +94,13 @@ pub async fn accept(worker: Rc<RefCell<Worker>>, shared: Arc<Shared>, listener: 
 }
 
 /// Beyond `limits.pendingHandshakes` nothing more is accepted.
-async fn wait_for_room(shared: &Shared, settings: &Settings) {
-    let most = settings.spec().limits.pending_handshakes as usize;
+async fn wait_for_room(shared: &Shared) {
     loop {
         let mut over = std::pin::pin!(shared.handshake_over.notified());
         // Before the count is looked at, or the last one could end in between.
         over.as_mut().enable();
-        if shared.load.pending() < most {
+        let most = shared.settings.load().spec().limits.pending_handshakes;
+        if shared.load.pending() < most as usize {
             return;
         }
         over.await;
