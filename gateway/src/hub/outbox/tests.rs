@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::websocket::frame;
 
 const BOUNDS: Bounds = Bounds { messages_max: 4, bytes_max: 40 };
 const ALONE: Joining = Joining(1);
