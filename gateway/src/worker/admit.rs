@@ -15,8 +15,7 @@ use tracing::debug;
 
 use super::{
     settings::Settings,
-    shared::{House, Shared},
-    subscribe::unix_now,
+    shared::{House, Shared, unix_now},
 };
 use crate::{
     admission::{address, load::Place, origin, refusal::Refusal},
