@@ -50,11 +50,12 @@ impl Worker {
     }
 
     pub fn attach_for(&mut self, attach: Attach) {
-        let Attach { topic, answer, recover, member } = attach;
+        let Attach { subscription, recover, member } = attach;
+        let topic = subscription.topic.clone();
         let history = self.settings.history(&topic);
-        let worker = answer.connection.worker();
+        let worker = subscription.connection.worker();
         let attached = self.partition.attach(self.now, &topic, worker, recover, history);
-        self.shared.send(worker, Message::Attached(answer, attached));
+        self.shared.send(worker, Message::Attached(subscription, attached));
         if let Some((member, mode)) = member {
             let announcement = self.partition.join(self.now, &topic, member, mode);
             self.have_announced(announcement);

@@ -28,7 +28,7 @@ impl Worker {
             Message::History(question, asker) => self.history(question, asker),
             Message::Presence(topic, asker) => self.presence(topic, asker),
             Message::Deliver(publication) => self.deliver(&[publication]),
-            Message::Attached(answer, attached) => self.attached(&answer, attached),
+            Message::Attached(subscription, attached) => self.attached(&subscription, attached),
             Message::Announce(announcement) => self.announce(&announcement),
             Message::Reset(reset) => self.reset(&reset),
             Message::Reply(connection, encoded) => {

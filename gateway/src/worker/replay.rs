@@ -10,7 +10,7 @@ use super::{
     connection::{Held, Loss, Sent, Stage, State, Subscription},
     key::ConnectionKey,
     life::Worker,
-    message::Answer,
+    message::SubscriptionKey,
 };
 use crate::{
     broker::{Attached, ClientPosition, Position, Publication},
@@ -20,8 +20,8 @@ use crate::{
 
 impl Worker {
     /// A topic's home has answered: the reply, what was missed, then what came meanwhile.
-    pub fn attached(&mut self, answer: &Answer, attached: Attached) {
-        let Answer { topic, connection: key, ticket } = answer;
+    pub fn attached(&mut self, subscription: &SubscriptionKey, attached: Attached) {
+        let SubscriptionKey { topic, connection: key, ticket } = subscription;
         let slot = key.slot();
         let Some(id) = self.subscribers.find(topic) else { return };
         self.subscribers.set_attached(id);

@@ -12,7 +12,7 @@ use super::{
     connection::{Connection, Held, State, Subscription},
     key::ConnectionKey,
     life::Worker,
-    message::{Answer, Attach, Message},
+    message::{Attach, Message, SubscriptionKey},
 };
 use crate::{
     broker::{Attached, ClientPosition, Member, TopicRules},
@@ -71,10 +71,11 @@ impl Worker {
         let rules = self.settings.topic_rules(topic);
         if self.subscribers.is_attached(id) && rules == TopicRules::default() {
             // What is published comes here already, and there is nothing else to ask for.
-            let answer = Answer { topic: topic.clone(), connection: key, ticket: self.ticket };
+            let subscription =
+                SubscriptionKey { topic: topic.clone(), connection: key, ticket: self.ticket };
             let recovered = recover.map(|_| false);
             let attached = Attached { position: None, recovered, missed: Vec::new() };
-            self.attached(&answer, attached);
+            self.attached(&subscription, attached);
             return;
         }
         self.attach(key, index as usize);
@@ -90,8 +91,8 @@ impl Worker {
         let Some(topic) = self.subscribers.topic(subscription.topic).cloned() else { return };
         let (ticket, recover) = (held.ticket, held.recover);
         let member = self.settings.presence(&topic).map(|mode| (self.member(connection), mode));
-        let answer = Answer { topic: topic.clone(), connection: key, ticket };
-        let attach = Attach { topic: topic.clone(), answer, recover, member };
+        let subscription = SubscriptionKey { topic: topic.clone(), connection: key, ticket };
+        let attach = Attach { subscription, recover, member };
         if !self.shared.to_home(&topic, Message::Attach(attach)) {
             self.unattached(key, index);
         }
