@@ -27,7 +27,8 @@ impl<K: Copy> Wheel<K> {
     /// Has `key` come up at `at_ms`, or earlier where that is more than a turn away.
     ///
     /// Returns the time at which it will come up, so that the caller can tell whether a place it
-    /// already has is early enough.
+    /// already has is early enough; and, when a key comes up before the time that was returned last,
+    /// that it has an earlier place and this one is of no use any more.
     pub fn arm(&mut self, key: K, at_ms: u64) -> u64 {
         let turn = SLOTS as u64;
         let wanted = at_ms.div_ceil(TICK_MS).clamp(self.tick + 1, self.tick + turn - 1);
@@ -77,6 +78,21 @@ mod tests {
         wheel.advance(90_000, &mut due);
 
         assert_eq!(due, ['a']);
+    }
+
+    #[test]
+    fn a_place_that_was_given_up_is_told_from_the_last_one() {
+        let mut wheel = Wheel::new(0);
+        wheel.arm('a', 5_000);
+        let armed = wheel.arm('a', 1_000);
+
+        let mut due = Vec::new();
+        wheel.advance(1_000, &mut due);
+        assert!(due == ['a'] && 1_000 >= armed);
+        let armed = wheel.arm('a', 9_000);
+        wheel.advance(5_000, &mut due);
+
+        assert!(due == ['a', 'a'] && 5_000 < armed);
     }
 
     proptest! {

@@ -266,7 +266,7 @@ impl Worker {
         let Some(connection) = self.find(key) else { return };
         // What comes next, incomplete as it may be, is another message.
         connection.heartbeat.partial_since_ms = None;
-        connection.heartbeat.active_ms = now_ms;
+        connection.active_ms = now_ms;
         if connection.is_echo() {
             self.echo(key, text.as_bytes(), kind);
         } else {

@@ -258,6 +258,7 @@ impl Worker {
             identity,
             stage,
             heartbeat,
+            active_ms: now_ms,
             subscriptions: Vec::new(),
             closing: None,
             paused_until_ms: 0,

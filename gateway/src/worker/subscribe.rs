@@ -140,9 +140,9 @@ impl Worker {
         else {
             return;
         };
-        #[expect(clippy::cast_possible_truncation, reason = "the limit is far below 2^32")]
-        let index = connection.subscriptions.len() as u32;
-        let (id, place) = self.subscribers.add(topic, Subscriber { slot: key.slot(), index });
+        #[expect(clippy::cast_possible_truncation, reason = "both limits are far below 2^32")]
+        let (slot, index) = (key.slot() as u32, connection.subscriptions.len() as u32);
+        let (id, place) = self.subscribers.add(topic, Subscriber { slot, index, is_live: false });
         connection.subscriptions.push(Subscription {
             topic: id,
             place,
@@ -334,6 +334,7 @@ impl Worker {
                 }
             } else {
                 subscription.state = State::Live;
+                self.subscribers.set_live(subscription.topic, subscription.place);
                 return;
             }
         }
@@ -395,7 +396,7 @@ impl Worker {
         if let Some(Moved { subscriber, place }) = moved
             && let Some(it) = self
                 .connections
-                .get_mut(subscriber.slot)
+                .get_mut(subscriber.slot())
                 .and_then(|it| it.subscriptions.get_mut(subscriber.index as usize))
         {
             it.place = place;
