@@ -4,24 +4,14 @@
 //! does not fit overflows the outbox, and the session that owns it ends as a slow consumer. While
 //! nothing waits, nothing is owned; what waits shares the publication's memory with everybody.
 
-use std::{
-    collections::VecDeque,
-    io::{self, IoSlice},
-};
+mod queue;
 
-use bytes::{Buf, Bytes};
-use smallvec::SmallVec;
+use std::io::{self, IoSlice};
 
-use crate::{
-    protocol::encoded::Encoded,
-    websocket::frame::{self, Coding, Kind},
-};
+use bytes::Bytes;
 
-/// Slices handed to one system call at most.
-const SLICES_MAX: usize = 64;
-
-/// What stands between envelopes that share a frame.
-const LINE_FEED: Bytes = Bytes::from_static(b"\n");
+use self::queue::Queue;
+use crate::protocol::encoded::Encoded;
 
 /// The bounds of an outbox; both count what waits, not what is on its way in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,28 +62,6 @@ pub struct Outbox {
     queue: Option<Box<Queue>>,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: VecDeque<Item>,
-    /// The answer to the last ping: one is enough (RFC 6455, section 5.5.3).
-    pong: Option<Bytes>,
-    is_ping_due: bool,
-    /// What has its place on the wire; nothing may come before it.
-    laid_out: VecDeque<Piece>,
-    /// Whether the frame at the front has begun to go out.
-    has_begun: bool,
-    messages: usize,
-    bytes: usize,
-}
-
-/// A part of a frame, or a whole one.
-#[derive(Debug)]
-struct Piece {
-    bytes: Bytes,
-    /// Where a frame ends: how many messages it holds.
-    ends: Option<usize>,
-}
-
 impl Outbox {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
@@ -127,19 +95,12 @@ impl Outbox {
 
     /// Adds a message whatever waits, for what the caller bounds itself.
     pub fn push_unbounded(&mut self, item: Item) {
-        let queue = self.queue.get_or_insert_default();
-        queue.messages += 1;
-        queue.bytes += item.bytes();
-        queue.waiting.push_back(item);
+        self.queue.get_or_insert_default().push(item);
     }
 
     /// Adds the rest of frames of which the socket took a part: nothing may come before it.
     pub fn push_rest(&mut self, rest: Bytes, messages: usize) {
-        let queue = self.queue.get_or_insert_default();
-        queue.messages += messages;
-        queue.bytes += rest.len();
-        queue.has_begun = true;
-        queue.laid_out.push_front(Piece { bytes: rest, ends: Some(messages) });
+        self.queue.get_or_insert_default().push_rest(rest, messages);
     }
 
     /// Adds a pong; a ping that comes before it went out gets the only answer.
@@ -155,23 +116,8 @@ impl Outbox {
     /// Adds the last frame: what has not begun to go out is forgotten, what has begun is finished
     /// first, or the frame behind it could not be read.
     pub fn push_last(&mut self, frame: Bytes) {
-        let mut last = Queue { bytes: frame.len(), ..Queue::default() };
-        if let Some(queue) = self.queue.take()
-            && queue.has_begun
-        {
-            for piece in queue.laid_out {
-                let is_end = piece.ends.is_some();
-                last.bytes += piece.bytes.len();
-                last.messages += piece.ends.unwrap_or_default();
-                last.laid_out.push_back(piece);
-                if is_end {
-                    break;
-                }
-            }
-            last.has_begun = true;
-        }
-        last.laid_out.push_back(Piece { bytes: frame, ends: Some(0) });
-        self.queue = Some(Box::new(last));
+        let before = self.queue.take().map(|queue| *queue);
+        self.queue = Some(Box::new(Queue::ending(before, frame)));
     }
 
     /// Forgets everything and gives its memory back.
@@ -194,16 +140,11 @@ impl Outbox {
         let mut flushed = Flushed::default();
         while let Some(queue) = &mut self.queue {
             queue.lay_out(joining);
-            let written = {
-                let mut slices = SmallVec::<[IoSlice<'_>; SLICES_MAX]>::new();
-                let pieces = queue.laid_out.iter().take(SLICES_MAX);
-                slices.extend(pieces.map(|piece| IoSlice::new(&piece.bytes)));
-                match write(&slices) {
-                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                    Ok(written) => written,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(flushed),
-                    Err(error) => return Err(error),
-                }
+            let written = match write(&queue.slices()) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(flushed),
+                Err(error) => return Err(error),
             };
             flushed.messages += queue.written(written);
             if queue.is_done() {
@@ -214,233 +155,5 @@ impl Outbox {
     }
 }
 
-impl Queue {
-    fn is_done(&self) -> bool {
-        self.laid_out.is_empty()
-            && self.waiting.is_empty()
-            && self.pong.is_none()
-            && !self.is_ping_due
-    }
-
-    /// Gives what waits its place on the wire, as far as one system call takes it.
-    fn lay_out(&mut self, joining: Joining) {
-        if self.laid_out.len() >= SLICES_MAX {
-            return;
-        }
-        if let Some(pong) = self.pong.take() {
-            self.lay_out_control(pong);
-        }
-        if std::mem::take(&mut self.is_ping_due) {
-            self.lay_out_control(frame::ping());
-        }
-        while self.laid_out.len() < SLICES_MAX {
-            let joinable = self.joinable(joining);
-            if joinable > 1 {
-                self.lay_out_joined(joinable);
-                continue;
-            }
-            let bytes = match self.waiting.pop_front() {
-                Some(Item::Envelope(encoded)) => encoded.frame().clone(),
-                Some(Item::Frame(frame)) => frame,
-                None => return,
-            };
-            self.laid_out.push_back(Piece { bytes, ends: Some(1) });
-        }
-    }
-
-    fn lay_out_control(&mut self, frame: Bytes) {
-        self.bytes += frame.len();
-        self.laid_out.push_back(Piece { bytes: frame, ends: Some(0) });
-    }
-
-    /// How many of the next messages may share a frame.
-    fn joinable(&self, Joining(messages_max): Joining) -> usize {
-        let next = self.waiting.iter().take(messages_max);
-        next.take_while(|item| matches!(item, Item::Envelope(_))).count()
-    }
-
-    /// Lays out the next messages as one frame, their envelopes separated by line feeds.
-    fn lay_out_joined(&mut self, messages: usize) {
-        let mut payloads = Vec::with_capacity(messages);
-        for item in self.waiting.drain(..messages) {
-            self.bytes = self.bytes.saturating_sub(item.bytes());
-            if let Item::Envelope(encoded) = item {
-                payloads.push(encoded.payload());
-            }
-        }
-        let length = payloads.iter().map(Bytes::len).sum::<usize>() + messages - 1;
-        let header = frame::header(Kind::Text, Coding::Plain, length);
-        let header = Bytes::copy_from_slice(header.as_ref());
-        self.bytes += header.len() + length;
-        self.laid_out.push_back(Piece { bytes: header, ends: None });
-        for (at, payload) in payloads.into_iter().enumerate() {
-            if at > 0 {
-                self.laid_out.push_back(Piece { bytes: LINE_FEED, ends: None });
-            }
-            let ends = (at + 1 == messages).then_some(messages);
-            self.laid_out.push_back(Piece { bytes: payload, ends });
-        }
-    }
-
-    /// Takes so many bytes off the front; returns how many messages that ended.
-    fn written(&mut self, mut bytes: usize) -> usize {
-        self.bytes = self.bytes.saturating_sub(bytes);
-        let mut ended = 0;
-        while let Some(first) = self.laid_out.front_mut() {
-            if bytes < first.bytes.len() {
-                first.bytes.advance(bytes);
-                self.has_begun |= bytes > 0;
-                break;
-            }
-            bytes -= first.bytes.len();
-            self.has_begun = first.ends.is_none();
-            ended += first.ends.unwrap_or_default();
-            self.laid_out.pop_front();
-        }
-        self.messages = self.messages.saturating_sub(ended);
-        ended
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const BOUNDS: Bounds = Bounds { messages_max: 4, bytes_max: 40 };
-    const ALONE: Joining = Joining(1);
-    const JOINED: Joining = Joining(100);
-
-    fn envelope(text: &str) -> Item {
-        Item::Envelope(Encoded::text(8, |out| out.extend_from_slice(text.as_bytes())))
-    }
-
-    fn framed(text: &str) -> Vec<u8> {
-        frame::message(true, text.as_bytes()).to_vec()
-    }
-
-    /// What a socket with so much room takes.
-    fn take(outbox: &mut Outbox, joining: Joining, mut room: usize) -> Vec<u8> {
-        let mut taken = Vec::new();
-        outbox
-            .flush(joining, |slices| {
-                let all: Vec<u8> = slices.iter().flat_map(|it| it.to_vec()).collect();
-                if room == 0 {
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                let written = all.len().min(room);
-                taken.extend_from_slice(&all[..written]);
-                room -= written;
-                Ok(written)
-            })
-            .unwrap();
-        taken
-    }
-
-    #[test]
-    fn messages_go_out_in_order_over_partial_writes() {
-        let mut outbox = Outbox::default();
-        outbox.push(envelope("abc"), BOUNDS).unwrap();
-        outbox.push(envelope("defg"), BOUNDS).unwrap();
-
-        let mut out = take(&mut outbox, ALONE, 4);
-        assert_eq!(outbox.bytes(), 7);
-        out.extend(take(&mut outbox, ALONE, 99));
-
-        assert_eq!(out, [framed("abc"), framed("defg")].concat());
-        assert!(outbox.is_empty());
-    }
-
-    #[test]
-    fn what_waits_shares_a_frame_and_a_compressed_one_stands_alone() {
-        let mut outbox = Outbox::default();
-        for text in ["a", "b", "c"] {
-            outbox.push(envelope(text), BOUNDS).unwrap();
-        }
-        outbox.push(Item::Frame("<deflated>".into()), BOUNDS).unwrap();
-
-        let out = take(&mut outbox, JOINED, 99);
-
-        assert_eq!(out, [framed("a\nb\nc"), b"<deflated>".to_vec()].concat());
-    }
-
-    #[test]
-    fn a_message_past_a_bound_overflows() {
-        let mut outbox = Outbox::default();
-        outbox.push(envelope(&"x".repeat(36)), BOUNDS).unwrap();
-
-        assert_eq!(outbox.push(envelope("1"), BOUNDS), Err(Overflow));
-        assert_eq!((outbox.messages(), outbox.bytes()), (1, 38));
-    }
-
-    #[test]
-    fn a_frame_that_has_begun_is_finished_before_the_last_one() {
-        for (joining, begun) in [(ALONE, framed("abc")), (JOINED, framed("abc\ndef"))] {
-            let mut outbox = Outbox::default();
-            outbox.push(envelope("abc"), BOUNDS).unwrap();
-            outbox.push(envelope("def"), BOUNDS).unwrap();
-            let mut out = take(&mut outbox, joining, 4);
-
-            outbox.push_last("X".into());
-            out.extend(take(&mut outbox, joining, 99));
-
-            assert_eq!(out, [begun, b"X".to_vec()].concat());
-            assert!(outbox.is_empty());
-        }
-    }
-
-    #[test]
-    fn nothing_that_has_not_begun_survives_the_last_frame() {
-        let mut outbox = Outbox::default();
-        outbox.push(envelope("abc"), BOUNDS).unwrap();
-        outbox.push_pong("P".into());
-
-        outbox.push_last("X".into());
-
-        assert_eq!(take(&mut outbox, ALONE, 99), b"X");
-    }
-
-    #[test]
-    fn one_pong_waits_and_goes_before_what_has_not_begun() {
-        let mut outbox = Outbox::default();
-        outbox.push_rest("rest".into(), 1);
-        outbox.push(envelope("abc"), BOUNDS).unwrap();
-        outbox.push_pong("P1".into());
-        outbox.push_pong("P2".into());
-
-        assert_eq!(take(&mut outbox, ALONE, 99), [b"restP2".to_vec(), framed("abc")].concat());
-    }
-
-    proptest! {
-        #[test]
-        fn never_holds_more_than_its_bounds_and_loses_nothing(
-            sizes in prop::collection::vec(0_usize..12, 0..60),
-            room in 0_usize..30,
-            joined: bool,
-        ) {
-            let joining = if joined { JOINED } else { ALONE };
-            let mut outbox = Outbox::default();
-            let (mut pushed, mut out) = (String::new(), Vec::new());
-            for (at, size) in sizes.into_iter().enumerate() {
-                let text = format!("{at}{}", "x".repeat(size));
-                if outbox.push(envelope(&text), BOUNDS).is_ok() {
-                    pushed.push_str(&text);
-                }
-                prop_assert!(outbox.bytes() <= 40 + 3 && outbox.messages() <= 4);
-                out.extend(take(&mut outbox, joining, room));
-            }
-            out.extend(take(&mut outbox, joining, usize::MAX));
-            prop_assert!(outbox.is_empty());
-
-            let mut texts = String::new();
-            let mut rest = out.as_slice();
-            while let [0x81, length, after @ ..] = rest {
-                let (text, more) = after.split_at(usize::from(*length));
-                texts.push_str(&String::from_utf8(text.to_vec()).unwrap().replace('\n', ""));
-                rest = more;
-            }
-            prop_assert_eq!(texts, pushed);
-        }
-    }
-}
+mod tests;

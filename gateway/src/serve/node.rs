@@ -39,7 +39,8 @@ use crate::{
     },
     worker::{
         message::{Ending, IsOn, Target},
-        pool::{Pool, Unavailable},
+        pool::Pool,
+        questions::Unavailable,
     },
 };
 

@@ -14,9 +14,9 @@ use smallvec::SmallVec;
 use tracing::debug;
 
 use super::{
+    authenticate::close_reason,
     settings::Settings,
-    shared::{House, Shared},
-    subscribe::unix_now,
+    shared::{House, Shared, unix_now},
 };
 use crate::{
     admission::{address, load::Place, origin, refusal::Refusal},
@@ -157,14 +157,11 @@ impl Admission {
             Ok(None) if auth.first_message == Permission::Allow => {
                 admitted.admittance = Admittance::Unauthenticated;
             }
-            Ok(None) | Err(TokenError::Refused(_)) => {
-                admitted.admittance = told(CloseReason::TokenRefused, Refusal::Token)?;
-            }
-            Err(TokenError::Expired) => {
-                admitted.admittance = told(CloseReason::TokenExpired, Refusal::Token)?;
-            }
-            Err(TokenError::Undecided) => {
-                admitted.admittance = told(CloseReason::Undecided, Refusal::Keys)?;
+            Ok(None) => admitted.admittance = told(CloseReason::TokenRefused, Refusal::Token)?,
+            Err(error) => {
+                let is_undecided = error == TokenError::Undecided;
+                let refusal = if is_undecided { Refusal::Keys } else { Refusal::Token };
+                admitted.admittance = told(close_reason(error), refusal)?;
             }
         }
         Ok(())
@@ -183,12 +180,8 @@ impl Admission {
             .or(upgrade.token.as_ref().map(|it| it.0.as_str()))
             .or_else(|| query?.split('&').find_map(|it| it.strip_prefix("token=")));
         let Some(token) = token else { return Ok(None) };
-        let now = unix_now();
-        let verified = self.shared.asks.verify(verifier, token, now).and_then(|identity| {
-            let is_revoked = self.shared.revocations.read().contain(&identity, now);
-            if is_revoked { Err(TokenError::Refused("revoked")) } else { Ok(identity) }
-        });
-        verified.map(Some).inspect_err(|error| {
+        let identified = self.shared.identify(verifier, token, unix_now());
+        identified.map(Some).inspect_err(|error| {
             debug!(event = "token_refused", peer = %self.peer, %error, "token refused");
         })
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::{
-    key::ConnectionKey,
     life::Worker,
     message::{Answered, Asker, Attach, HistoryQuestion, Message},
 };
@@ -12,48 +11,14 @@ use crate::{
         Announcement, HistoryError, HistoryPage, Members, Outcome, Position, Publication, Publish,
         WorkerSet,
     },
-    protocol::{Dialect, encoded::Encoded, error::ErrorCode, reply, topic::Topic},
+    protocol::{Dialect, encoded::Encoded, reply, topic::Topic},
 };
 
 /// What a `history` reply holds at most, in bytes, so that it fits beside what else waits.
 const PAGE_BYTES_MAX: usize = 256 * 1024;
 
 impl Worker {
-    /// Does what one message says.
-    pub fn one(&mut self, message: Message) {
-        match message {
-            Message::Publish(publish, asker) => self.publish(publish, asker),
-            Message::Attach(attach) => self.attach_for(attach),
-            Message::Join(topic, member, mode) => {
-                let announcement = self.partition.join(self.now, &topic, member, mode);
-                self.have_announced(announcement);
-            }
-            Message::Leave(topic, connection) => {
-                let announcement = self.partition.leave(self.now, &topic, &connection);
-                self.have_announced(announcement);
-            }
-            Message::Detach(topic, worker) => self.partition.detach(self.now, &topic, worker),
-            Message::History(question, asker) => self.history(question, asker),
-            Message::Presence(topic, asker) => self.presence(topic, asker),
-            Message::Deliver(publication) => self.deliver(&[publication]),
-            Message::Attached(answer, attached) => self.attached(&answer, attached),
-            Message::Announce(announcement) => self.announce(&announcement),
-            Message::Reset(reset) => self.reset(&reset),
-            Message::Reply(connection, encoded) => {
-                if self.find(connection).is_some() {
-                    self.send(connection.slot(), &encoded);
-                }
-            }
-            Message::Answer(connection, id, topic, answered) => {
-                if self.find(connection).is_some_and(|it| it.closing.is_none()) {
-                    self.answer(connection, id.as_deref(), &topic, &answered);
-                }
-            }
-            Message::Command(command) => self.command(command),
-        }
-    }
-
-    fn publish(&mut self, publish: Publish, asker: Asker<Option<Position>>) {
+    pub fn publish(&mut self, publish: Publish, asker: Asker<Option<Position>>) {
         let history = self.settings.history(&publish.topic);
         let topic = publish.topic.clone();
         let position = match self.partition.publish(self.now, publish, history) {
@@ -84,12 +49,13 @@ impl Worker {
         }
     }
 
-    fn attach_for(&mut self, attach: Attach) {
-        let Attach { topic, answer, recover, member } = attach;
+    pub fn attach_for(&mut self, attach: Attach) {
+        let Attach { subscription, recover, member } = attach;
+        let topic = subscription.topic.clone();
         let history = self.settings.history(&topic);
-        let worker = answer.connection.worker();
+        let worker = subscription.connection.worker();
         let attached = self.partition.attach(self.now, &topic, worker, recover, history);
-        self.shared.send(worker, Message::Attached(answer, attached));
+        self.shared.send(worker, Message::Attached(subscription, attached));
         if let Some((member, mode)) = member {
             let announcement = self.partition.join(self.now, &topic, member, mode);
             self.have_announced(announcement);
@@ -105,7 +71,7 @@ impl Worker {
         }
     }
 
-    fn history(
+    pub fn history(
         &mut self,
         question: HistoryQuestion,
         asker: Asker<Result<HistoryPage, HistoryError>>,
@@ -117,62 +83,23 @@ impl Worker {
             let bytes_max = PAGE_BYTES_MAX.min(self.settings.bounds.bytes_max / 2);
             shorten(page, since.is_some(), bytes_max);
         }
-        match asker {
-            Asker::Nobody => {}
-            Asker::Api(done) => drop(done.send(page)),
-            Asker::Client(connection, id) => {
-                let answer = Message::Answer(connection, id, topic, Answered::History(page));
-                self.shared.send(connection.worker(), answer);
-            }
-        }
+        self.answer_to(asker, topic, page, Answered::History);
     }
 
-    fn presence(&self, topic: Topic, asker: Asker<Members>) {
+    pub fn presence(&self, topic: Topic, asker: Asker<Members>) {
         let members = self.partition.presence(&topic);
-        match asker {
-            Asker::Nobody => {}
-            Asker::Api(done) => drop(done.send(members)),
-            Asker::Client(connection, id) => {
-                let answer = Message::Answer(connection, id, topic, Answered::Presence(members));
-                self.shared.send(connection.worker(), answer);
-            }
-        }
+        self.answer_to(asker, topic, members, Answered::Presence);
     }
 
-    /// Answers a client here with what a home elsewhere found.
-    fn answer(
-        &mut self,
-        connection: ConnectionKey,
-        id: Option<&str>,
-        topic: &Topic,
-        answered: &Answered,
-    ) {
-        let slot = connection.slot();
-        let name = topic.name();
-        match answered {
-            Answered::History(Ok(page)) => {
-                if let Some(gap) = page.gap {
-                    // What was removed after the client's position is told first.
-                    let at = Position { offset: gap.offset + 1, ..gap };
-                    self.reply(slot, |out| reply::gap(out, name, Some(at)));
-                }
-                let dialect = self.find(connection).map_or(Dialect::V1, |it| it.dialect);
-                self.reply(slot, |out| {
-                    let messages = page.messages.iter().map(|it| it.payload(dialect));
-                    reply::history(out, id, name, page.top, messages, page.more);
-                });
+    /// Answers who asked what is kept or who is here; a client's own worker puts it in words.
+    fn answer_to<T>(&self, asker: Asker<T>, topic: Topic, found: T, as_answer: fn(T) -> Answered) {
+        match asker {
+            Asker::Nobody => {}
+            Asker::Api(done) => drop(done.send(found)),
+            Asker::Client(connection, id) => {
+                let answer = Message::Answer(connection, id, topic, as_answer(found));
+                self.shared.send(connection.worker(), answer);
             }
-            Answered::History(Err(error)) => {
-                let code = match error {
-                    HistoryError::EpochChanged => ErrorCode::EpochChanged,
-                    HistoryError::NoHistory => ErrorCode::Forbidden,
-                };
-                self.error(slot, id, code, &error.to_string());
-            }
-            Answered::Presence(members) => self.reply(slot, |out| {
-                let shown = members.members.iter().map(|it| it.as_reply());
-                reply::presence(out, id, name, shown, members.total, true);
-            }),
         }
     }
 }

@@ -34,7 +34,7 @@ pub enum Message {
     /// From a home: for everybody who listens.
     Deliver(Arc<Publication>),
     /// From a home: the answer to [`Message::Attach`].
-    Attached(Answer, Attached),
+    Attached(SubscriptionKey, Attached),
     /// From a home: about presence.
     Announce(Announcement),
     /// From a home: history was switched on or off.
@@ -51,24 +51,23 @@ pub enum Message {
 /// A worker's wish for what is published to a topic.
 #[derive(Debug)]
 pub struct Attach {
-    /// Which topic.
-    pub topic: Topic,
-    /// For whom; the answer names it again.
-    pub answer: Answer,
+    /// Which subscription needs it; the answer names it again.
+    pub subscription: SubscriptionKey,
     /// Where the client stood when it was last here.
     pub recover: Option<ClientPosition>,
     /// Who joins, where the channel has presence.
     pub member: Option<(Member, PresenceMode)>,
 }
 
-/// To which of a connection's subscriptions an answer belongs.
+/// Tells a subscription from every other one, also from an earlier one of the same connection to the
+/// same topic.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct SubscriptionKey {
     /// The topic.
     pub topic: Topic,
     /// The connection.
     pub connection: ConnectionKey,
-    /// Tells this subscription from an earlier one to the same topic.
+    /// Another one for each subscription that begins on a worker.
     pub ticket: u32,
 }
 

@@ -1,27 +1,23 @@
-//! Subscriptions, and the seam between what was published and what is published now.
+//! How a subscription begins and how it ends.
 //!
-//! The order is always the same: register with the topic's home, hold what is published meanwhile,
-//! reply, replay what was missed as the socket drains, then what was held above the last offset.
-//! What is too much to hold becomes a `gap`, never a silent loss.
+//! It begins with a question to the topic's home, and holds what is published until the home has
+//! answered; from there on it is `replay`'s. Connection and topic each know where the other one
+//! keeps the subscription, so that neither has to search.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
 use smallvec::{SmallVec, smallvec};
 
 use super::{
-    connection::{Connection, Held, Loss, Sent, Stage, State, Subscription},
+    connection::{Connection, Held, State, Subscription},
     key::ConnectionKey,
     life::Worker,
-    message::{Answer, Attach, Message},
+    message::{Attach, Message, SubscriptionKey},
 };
 use crate::{
-    broker::{Attached, ClientPosition, Member, Position, Publication},
-    hub::{
-        outbox::Bounds,
-        subscribers::{Moved, Subscriber},
-    },
-    protocol::{Dialect, encoded::Encoded, error::ErrorCode, reply, topic::Topic},
-    session::rights,
+    broker::{Attached, ClientPosition, Member, TopicRules},
+    hub::subscribers::{Moved, Subscriber},
+    protocol::{error::ErrorCode, reply, topic::Topic},
 };
 
 /// Why a subscription begins.
@@ -36,87 +32,6 @@ pub enum Begin {
 }
 
 impl Worker {
-    /// Begins a session that knows who the client is.
-    pub fn greet(&mut self, key: ConnectionKey) {
-        let now_ms = self.now_ms();
-        let Some(connection) = self.find(key) else { return };
-        if !matches!(connection.stage, Stage::Opening(_)) {
-            return;
-        }
-        let identity = connection.identity.clone();
-        if let Some(expires) = identity.expires {
-            connection.heartbeat.expire_in(now_ms, expires.saturating_sub(unix_now()));
-        }
-        let mut topics: SmallVec<[Topic; 4]> = smallvec![Topic::all()];
-        topics.extend(identity.user.as_deref().map(Topic::user));
-        for channel in &identity.grants.channels {
-            let rule = self.settings.rule(channel);
-            if rights::may_subscribe(rule, &identity, channel)
-                && let Ok(topic) = Topic::named(channel, None)
-                && !topics.contains(&topic)
-            {
-                topics.push(topic);
-            }
-        }
-        // Who was anonymous before has some of them.
-        topics.retain(|topic| self.subscription(key, topic).is_none());
-        let most = self.settings.spec().limits.channels_per_connection as usize;
-        let own = topics.iter().filter(|it| it.is_reserved()).count();
-        topics.truncate(own + most);
-        if let Some(connection) = self.find(key) {
-            connection.subscriptions.reserve_exact(topics.len());
-            // One more, so that it cannot open before all are asked for.
-            connection.stage = Stage::Opening(topics.len() + 1);
-        }
-        for topic in topics {
-            self.subscribe(key, &topic, Begin::Opening);
-        }
-        self.opened_one(key);
-    }
-
-    /// One of the homes that an opening session waits for has answered.
-    fn opened_one(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.find(key) else { return };
-        let Stage::Opening(waits_for) = &mut connection.stage else { return };
-        *waits_for = waits_for.saturating_sub(1);
-        if *waits_for > 0 {
-            return;
-        }
-        connection.stage = Stage::Open;
-        if let Some(waker) = &connection.waker {
-            waker.wake_by_ref();
-        }
-        if connection.dialect == Dialect::V1 {
-            self.welcome(key);
-        }
-        // What was held goes out behind the welcome.
-        self.go_on(key.slot());
-    }
-
-    fn welcome(&mut self, key: ConnectionKey) {
-        let Some(connection) = self.connections.get(key.slot()).filter(|it| it.key == key) else {
-            return;
-        };
-        let spec = self.settings.spec();
-        let subscriptions: Vec<(&str, Option<Position>)> = connection
-            .subscriptions
-            .iter()
-            .filter_map(|it| Some((self.subscribers.topic(it.topic)?.name(), it.at)))
-            .collect();
-        let name = self.shared.names.name(key);
-        let welcome = reply::Welcome {
-            connection: &name,
-            user: connection.identity.user.as_deref(),
-            ping_period_ms: spec.ping_period.as_millis(),
-            max_message_bytes: spec.max_message_size.bytes(),
-            expires: connection.identity.expires,
-            features: &[],
-            subscriptions: &subscriptions,
-        };
-        let encoded = Encoded::text(256, |out| reply::welcome(out, &welcome));
-        self.send(key.slot(), &encoded);
-    }
-
     /// Subscribes a connection that is not subscribed yet.
     pub fn subscribe(&mut self, key: ConnectionKey, topic: &Topic, begin: Begin) {
         let is_granted = matches!(begin, Begin::Application);
@@ -154,12 +69,13 @@ impl Worker {
             self.counts.sizes.subscriptions += 1;
         }
         let rules = self.settings.topic_rules(topic);
-        if self.subscribers.is_attached(id) && rules == crate::broker::TopicRules::default() {
+        if self.subscribers.is_attached(id) && rules == TopicRules::default() {
             // What is published comes here already, and there is nothing else to ask for.
-            let answer = Answer { topic: topic.clone(), connection: key, ticket: self.ticket };
+            let subscription =
+                SubscriptionKey { topic: topic.clone(), connection: key, ticket: self.ticket };
             let recovered = recover.map(|_| false);
             let attached = Attached { position: None, recovered, missed: Vec::new() };
-            self.attached(&answer, attached);
+            self.attached(&subscription, attached);
             return;
         }
         self.attach(key, index as usize);
@@ -175,8 +91,8 @@ impl Worker {
         let Some(topic) = self.subscribers.topic(subscription.topic).cloned() else { return };
         let (ticket, recover) = (held.ticket, held.recover);
         let member = self.settings.presence(&topic).map(|mode| (self.member(connection), mode));
-        let answer = Answer { topic: topic.clone(), connection: key, ticket };
-        let attach = Attach { topic: topic.clone(), answer, recover, member };
+        let subscription = SubscriptionKey { topic: topic.clone(), connection: key, ticket };
+        let attach = Attach { subscription, recover, member };
         if !self.shared.to_home(&topic, Message::Attach(attach)) {
             self.unattached(key, index);
         }
@@ -222,133 +138,6 @@ impl Worker {
             user: connection.identity.user.clone(),
             connection: self.shared.names.name(connection.key),
             info: connection.identity.info.clone(),
-        }
-    }
-
-    /// A topic's home has answered: the reply, what was missed, then what came meanwhile.
-    pub fn attached(&mut self, answer: &Answer, attached: Attached) {
-        let Answer { topic, connection: key, ticket } = answer;
-        let slot = key.slot();
-        let Some(id) = self.subscribers.find(topic) else { return };
-        self.subscribers.set_attached(id);
-        let Some(connection) = self.connections.get_mut(slot).filter(|it| it.key == *key) else {
-            return;
-        };
-        let Some(index) = connection.subscription(id) else { return };
-        let Some(subscription) = connection.subscriptions.get_mut(index) else { return };
-        let State::Held(held) = &mut subscription.state else { return };
-        if held.ticket != *ticket || held.is_attached {
-            return;
-        }
-        let Attached { position, recovered, missed } = attached;
-        subscription.at = position;
-        held.is_attached = true;
-        held.replay = missed.into();
-        let replies = std::mem::take(&mut held.replies);
-        if replies.is_empty() {
-            // The welcome names the position.
-            self.opened_one(*key);
-        }
-        for id in replies {
-            self.reply(slot, |out| {
-                reply::subscribed(out, id.as_deref(), topic.name(), position, recovered);
-            });
-        }
-        self.replay(slot, index);
-    }
-
-    /// Answers a client that subscribes to what it is subscribed to.
-    pub fn subscribed_already(
-        &mut self,
-        key: ConnectionKey,
-        index: usize,
-        topic: &Topic,
-        id: Option<Box<str>>,
-        recover: Option<ClientPosition>,
-    ) {
-        let subscription = self.find(key).and_then(|it| it.subscriptions.get_mut(index));
-        let Some(subscription) = subscription else { return };
-        match &mut subscription.state {
-            // One answer for both, when there is one.
-            State::Held(held) if !held.is_attached => held.replies.push(id),
-            _ => {
-                let at = subscription.at;
-                // It has had everything since it subscribed, so nothing before its place is missing.
-                let has_all = |client: ClientPosition| {
-                    at.is_some_and(|at| {
-                        client.epoch == Some(at.epoch) && client.offset <= at.offset
-                    })
-                };
-                let recovered = recover.map(has_all);
-                self.reply(key.slot(), |out| {
-                    reply::subscribed(out, id.as_deref(), topic.name(), at, recovered);
-                });
-            }
-        }
-    }
-
-    /// Goes on with every replay of a connection whose socket takes more.
-    pub fn go_on(&mut self, slot: usize) {
-        let count = self.connections.get(slot).map_or(0, |it| it.subscriptions.len());
-        for index in 0..count {
-            self.replay(slot, index);
-        }
-    }
-
-    /// Goes on with a replay while the socket takes it, and then lets the subscription live.
-    fn replay(&mut self, slot: usize, index: usize) {
-        loop {
-            let Some(connection) = self.connections.get_mut(slot) else { return };
-            if connection.stage != Stage::Open
-                || connection.has_unsent()
-                || connection.closing.is_some()
-            {
-                return;
-            }
-            if connection.delayed_until_ms.take().is_some() && !connection.outbox.is_empty() {
-                // What waits for more to come goes out first.
-                return self.queued(slot);
-            }
-            let Some(subscription) = connection.subscriptions.get_mut(index) else { return };
-            let State::Held(held) = &mut subscription.state else { return };
-            if !held.is_attached {
-                return;
-            }
-            if let Some(next) = held.replay.pop_front() {
-                subscription.at = next.position.or(subscription.at);
-                let sent = self.send_publication(slot, &next);
-                self.sent(slot, sent);
-            } else if let Some(Loss(last)) = held.loss.take() {
-                // What is missing ends with the last one that was too much.
-                subscription.at = last.or(subscription.at);
-                let at = last.map(|last| Position { offset: last.offset + 1, ..last });
-                let topic = self.subscribers.topic(subscription.topic).cloned();
-                let name = topic.as_ref().map_or("", |it| it.name());
-                self.reply(slot, |out| reply::gap(out, name, at));
-            } else if let Some(next) = held.waiting.pop_front() {
-                held.waiting_bytes = held
-                    .waiting_bytes
-                    .saturating_sub(next.frames.encoded(Dialect::V1).frame().len());
-                if subscription.is_news(&next) {
-                    subscription.hold_next(next);
-                }
-            } else {
-                subscription.state = State::Live;
-                self.subscribers.set_live(subscription.topic, subscription.place);
-                return;
-            }
-        }
-    }
-
-    /// Sends one publication, whatever waits; the caller sees to that nothing does.
-    fn send_publication(&mut self, slot: usize, publication: &Publication) -> Sent {
-        let seconds = self.now.saturating_sub(publication.published_at).as_secs_f64();
-        self.counts.delivered(seconds, 1);
-        let bounds = self.settings.bounds;
-        let Some(connection) = self.connections.get_mut(slot) else { return Sent::Done };
-        match super::deliver::deflated(connection, publication, &self.settings, &self.deflater) {
-            Some(frame) => connection.send_frame(frame, Some(bounds)),
-            None => connection.send(publication.frames.encoded(connection.dialect), bounds),
         }
     }
 
@@ -413,36 +202,4 @@ impl Worker {
             self.shared.to_home(&topic, Message::Detach(topic.clone(), self.index));
         }
     }
-}
-
-impl Subscription {
-    fn hold_next(&mut self, next: Arc<Publication>) {
-        if let State::Held(held) = &mut self.state {
-            held.replay.push_back(next);
-        }
-    }
-}
-
-impl Held {
-    /// Keeps what is published while a replay runs; too much of it becomes a gap.
-    pub fn hold(&mut self, run: &[Arc<Publication>], bounds: Bounds) {
-        for publication in run {
-            let bytes = publication.frames.encoded(Dialect::V1).frame().len();
-            let is_full = self.waiting.len() >= bounds.messages_max
-                || self.waiting_bytes.saturating_add(bytes) > bounds.bytes_max;
-            if is_full && let Some(last) = self.waiting.back() {
-                self.loss = Some(Loss(last.position));
-                self.waiting.clear();
-                self.waiting_bytes = 0;
-            }
-            self.waiting.push_back(Arc::clone(publication));
-            self.waiting_bytes += bytes;
-        }
-    }
-}
-
-/// Seconds since 1970.
-pub fn unix_now() -> u64 {
-    let now = std::time::SystemTime::now();
-    now.duration_since(std::time::SystemTime::UNIX_EPOCH).map_or(0, |it| it.as_secs())
 }
