@@ -35,9 +35,6 @@ impl Worker {
             let key = connection.key;
             // Periods and deadlines may be others now.
             connection.armed_ms = 0;
-            if settings.is_idleness_noted && !old.is_idleness_noted {
-                connection.active_ms = now_ms;
-            }
             self.arm(slot, now_ms);
             self.check_identity(key);
             if are_rules_new {

@@ -8,7 +8,7 @@ use std::{cell::RefCell, sync::Arc};
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    connection::{Connection, Sent, State},
+    connection::{Connection, Sent, State, Tenths},
     life::Worker,
     message::Message,
     settings::Settings,
@@ -67,7 +67,7 @@ impl Worker {
         let Some(first) = run.first() else { return };
         let Some(id) = self.subscribers.find(&first.topic) else { return };
         let exclude = first.exclude.as_deref().and_then(|name| self.shared.names.key(name));
-        let now_ms = self.now_ms();
+        let now = Tenths::new(self.now_ms());
         let run = Run::new(run, &self.settings);
         let bounds = self.settings.bounds;
         let mut unsettled = Vec::new();
@@ -86,9 +86,7 @@ impl Worker {
             if news.is_empty() {
                 continue;
             }
-            if self.settings.is_idleness_noted {
-                connection.active_ms = now_ms;
-            }
+            connection.active = now;
             let sent = run.send(connection, news, &self.settings, &self.deflater);
             if sent != Sent::Done {
                 unsettled.push((subscriber.slot(), sent));
@@ -149,6 +147,9 @@ impl Worker {
                 continue;
             };
             it.at = *position;
+            if let State::Held(held) = &mut it.state {
+                held.begin_anew();
+            }
             self.send(subscriber.slot(), &gap);
         }
     }

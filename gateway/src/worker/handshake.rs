@@ -16,7 +16,7 @@ use tracing::debug;
 
 use super::{
     admit::{Admission, Admittance, Admitted},
-    connection::{Connection, Stage},
+    connection::{Connection, Stage, Tenths},
     drive,
     key::ConnectionKey,
     life::Worker,
@@ -171,7 +171,7 @@ impl Worker {
             identity,
             stage,
             heartbeat,
-            active_ms: now_ms,
+            active: Tenths::new(now_ms),
             subscriptions: Vec::new(),
             closing: None,
             paused_until_ms: 0,

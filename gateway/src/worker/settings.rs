@@ -33,8 +33,6 @@ pub struct Settings {
     pub write_wait_ms: u64,
     /// Milliseconds for which what could go out waits for more; 0: it goes at once.
     pub delay_ms: u64,
-    /// Whether anybody asks who is idle; if not, a delivery need not note it.
-    pub is_idleness_noted: bool,
 }
 
 impl Settings {
@@ -51,8 +49,6 @@ impl Settings {
             bounds,
             write_wait_ms: spec.write_wait.as_millis(),
             delay_ms: spec.batching.max_delay.as_millis(),
-            is_idleness_noted: !spec.limits.idle_timeout.is_zero()
-                || spec.limits.max_idle_connections.is_some(),
             config,
         }
     }

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use smallvec::{SmallVec, smallvec};
 
 use super::{
-    connection::{Connection, Held, State, Subscription},
+    connection::{Connection, Held, More, State, Subscription},
     key::ConnectionKey,
     life::Worker,
     message::{Attach, Message, SubscriptionKey},
@@ -46,10 +46,11 @@ impl Worker {
             replies,
             recover,
             is_attached: false,
+            more: More::No,
             replay: VecDeque::new(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
-            loss: None,
+            is_lossy: false,
         };
         let Some(connection) = self.connections.get_mut(key.slot()).filter(|it| it.key == key)
         else {
@@ -74,7 +75,7 @@ impl Worker {
             let subscription =
                 SubscriptionKey { topic: topic.clone(), connection: key, ticket: self.ticket };
             let recovered = recover.map(|_| false);
-            let attached = Attached { position: None, recovered, missed: Vec::new() };
+            let attached = Attached { position: None, recovered, missed: Vec::new(), more: false };
             self.attached(&subscription, attached);
             return;
         }
