@@ -4,6 +4,8 @@
 SHELL := /bin/bash
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release/headgate-gateway
+# HEADGATE_GATEWAY names a binary to test, which is then not built.
+GIVEN := $(HEADGATE_GATEWAY)
 PY := .tools/venv/bin/python
 SECRETS := .run/secrets
 npm-ci = cd $(1) && npm ci --silent --no-audit --no-fund && touch node_modules/.package-lock.json
@@ -56,6 +58,9 @@ test: ## Unit and property tests, then stock clients, a browser, proxies and the
 	cargo build --locked -p headgate-gateway
 	$(MAKE) --no-print-directory -j3 -Otarget test-clients test-node test-console test-docs test-proxies
 
+test-clients test-node test-console test-docs test-proxies: export HEADGATE_GATEWAY ?= $(abspath $(TARGET)/debug/headgate-gateway)
+abuse scan: export HEADGATE_GATEWAY ?= $(abspath $(RELEASE))
+
 test-clients: $(PY) ## Python clients: every refusal, code, limit and field of the manifest
 	$(PY) -m pytest -q -n 10 --maxschedchunk 1 tests/clients
 
@@ -89,13 +94,13 @@ conformance: ## Autobahn's cases, close codes demanded; CASES='1.*,7.*' narrows
 
 ABUSE ?=
 abuse: ## Attacks with healthy clients beside them; ABUSE=--quick or ABUSE='ping flood' narrows
-	$(if $(HEADGATE_GATEWAY),,cargo build --release --locked -p headgate-gateway)
-	command -v slowhttptest >/dev/null || apt-get install -y --no-install-recommends slowhttptest
+	$(if $(GIVEN),,cargo build --release --locked -p headgate-gateway)
+	command -v slowhttptest >/dev/null || { apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends slowhttptest; }
 	python3 tests/abuse/run.py $(ABUSE)
 
 SCAN ?=
 scan: ## schemathesis on the API, sslyze on TLS, promtool on the metrics; SCAN=tls narrows
-	$(if $(HEADGATE_GATEWAY),,cargo build --release --locked -p headgate-gateway)
+	$(if $(GIVEN),,cargo build --release --locked -p headgate-gateway)
 	tests/scan/setup.sh .tools/scan
 	.tools/scan/bin/python tests/scan/run.py $(SCAN)
 

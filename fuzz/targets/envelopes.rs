@@ -2,11 +2,14 @@
 //! every answer to it is JSON.
 #![no_main]
 
-use headgate_gateway::protocol::{
-    data::compact,
-    error::ErrorCode,
-    reply,
-    request::{ENVELOPES_MAX, Envelope, Request, RequestError, envelopes},
+use headgate_gateway::{
+    protocol::{
+        data::compact,
+        error::ErrorCode,
+        reply,
+        request::{ENVELOPES_MAX, Envelope, Request, RequestError, envelopes},
+    },
+    telemetry::metrics::Received,
 };
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
@@ -60,7 +63,7 @@ fn is_as_serde_reads_it(envelope: &Envelope<'_>, value: &Value) {
         }
         Err(RequestError::BadRequest) => return,
     };
-    assert_eq!(kind, Some(request.label()));
+    assert_eq!(kind, Some(Received::from(request).label()));
     match request {
         Request::Ping => {}
         Request::Subscribe { channel, recover } => {

@@ -18,7 +18,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("hub", &["websocket", "protocol"]),
     ("config", &["auth"]),
     ("jwks", &["auth", "config"]),
-    ("telemetry", &["protocol", "config", "jwks"]),
+    ("telemetry", &["protocol", "admission", "config", "jwks"]),
     (
         "worker",
         &[

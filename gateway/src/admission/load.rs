@@ -85,6 +85,7 @@ impl Load {
     }
 
     /// How many users are connected.
+    #[cfg(test)]
     pub fn users(&self) -> usize {
         self.users.lock().len()
     }

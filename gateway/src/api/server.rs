@@ -134,5 +134,6 @@ async fn connection<F, A>(
         _ = is_stopping.wait_for(|is_stopping| *is_stopping) => {}
     }
     connection.as_mut().graceful_shutdown();
+    // How it ends is the client's affair.
     let _ = connection.await;
 }

@@ -1,11 +1,14 @@
 //! An identity provider's half, for tests: keys of every algorithm, as PEM and as JWK, and tokens
 //! that they sign. Another library signs than the one that verifies.
 
+use std::{cell::Cell, sync::LazyLock};
+
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use headgate_crds::v1alpha1::Algorithm;
 use jsonwebtoken::EncodingKey;
 use rcgen::{
-    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PublicKeyData as _,
+    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256,
+    PublicKeyData as _,
 };
 use serde_json::{Value, json};
 use x509_parser::{prelude::FromDer as _, public_key::PublicKey, x509::SubjectPublicKeyInfo};
@@ -41,14 +44,14 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// With a fresh key.
+    /// With a fresh key; one of RSA was perhaps used by another test.
     pub fn new(alg: &'static str) -> Self {
         match alg {
             "HS256" | "HS384" | "HS512" => Self::secret(alg),
             "ES256" => Self::pair(alg, &KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap()),
             "ES384" => Self::pair(alg, &KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap()),
             "EdDSA" => Self::pair(alg, &KeyPair::generate_for(&PKCS_ED25519).unwrap()),
-            _ => Self::pair(alg, &KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).unwrap()),
+            _ => Self::pair(alg, rsa_pair()),
         }
     }
 
@@ -117,6 +120,15 @@ impl Signer {
             jsonwebtoken::crypto::sign(signed.as_bytes(), &self.key, algorithm).unwrap();
         format!("{signed}.{signature}")
     }
+}
+
+/// One of a few pairs, since making one takes long: never the same one as the last two times in a test.
+fn rsa_pair() -> &'static KeyPair {
+    static PAIRS: [LazyLock<KeyPair>; 3] =
+        [const { LazyLock::new(|| KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap()) }; 3];
+    thread_local! { static NEXT: Cell<usize> = const { Cell::new(0) }; }
+    let next = NEXT.replace(NEXT.get() + 1);
+    &PAIRS[next % PAIRS.len()]
 }
 
 /// The members of an RSA key, from its `SubjectPublicKeyInfo`.

@@ -71,12 +71,6 @@ pub struct TopicRules {
 pub struct TopicView<'a> {
     /// Which one.
     pub topic: &'a Topic,
-    /// The workers that have subscribers.
-    pub workers: WorkerSet,
     /// Where it stands, with history.
     pub position: Option<Position>,
-    /// How many publications are stored.
-    pub stored: usize,
-    /// How many connections presence counts.
-    pub members: usize,
 }

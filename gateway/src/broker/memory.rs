@@ -227,10 +227,7 @@ impl Partition {
     pub fn topics(&self) -> impl ExactSizeIterator<Item = TopicView<'_>> {
         self.topics.iter().map(|(topic, state)| TopicView {
             topic,
-            workers: state.interest,
             position: state.stream.as_ref().map(|stream| stream.top()),
-            stored: state.stream.as_ref().map_or(0, |stream| stream.stored().len()),
-            members: state.roster.as_ref().map_or(0, |roster| roster.len()),
         })
     }
 

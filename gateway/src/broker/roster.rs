@@ -54,13 +54,6 @@ pub struct Members {
     pub total: usize,
 }
 
-impl Members {
-    /// Whether all are shown.
-    pub const fn is_complete(&self) -> bool {
-        self.members.len() == self.total
-    }
-}
-
 /// What follows from a coming or going.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Stir {
@@ -113,10 +106,6 @@ impl Roster {
             changed_at: None,
             is_change_due: false,
         }
-    }
-
-    pub fn len(&self) -> usize {
-        self.members.len()
     }
 
     /// Whether nobody is there and nobody's going is to be told.

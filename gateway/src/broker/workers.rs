@@ -25,6 +25,7 @@ impl WorkerSet {
     }
 
     /// Whether `worker` is in.
+    #[cfg(test)]
     pub fn contains(self, worker: usize) -> bool {
         self.0 & Self::bit(worker) != 0
     }

@@ -58,6 +58,7 @@ pub fn hash(text: &[u8]) -> String {
 
     let mut hash = String::with_capacity(8);
     for byte in Sha256::digest(text).iter().take(4) {
+        // Writing to a String never fails.
         let _ = write!(hash, "{byte:02x}");
     }
     hash

@@ -149,7 +149,8 @@ pub fn history<'a>(
     });
 }
 
-/// The answer to `presence`. `complete` is false where `members` are not all of `total`.
+/// The answer to `presence`. Of `total` members some are named; `complete` is false where a pod was
+/// not heard.
 pub fn presence<'a>(
     out: &mut Vec<u8>,
     id: Option<&str>,

@@ -194,19 +194,6 @@ impl<'a> Request<'a> {
         let [token] = Names(["token"]).find(payload)?;
         Some(Self::Authenticate { token: Token(string(token?)?) })
     }
-
-    /// The value of the `type` label on `realtime_gateway_messages_received_total`.
-    pub const fn label(&self) -> &'static str {
-        match self {
-            Self::Ping => "ping",
-            Self::Subscribe { .. } => "subscribe",
-            Self::Unsubscribe { .. } => "unsubscribe",
-            Self::Message { .. } => "message",
-            Self::History { .. } => "history",
-            Self::Presence { .. } => "presence",
-            Self::Authenticate { .. } => "authenticate",
-        }
-    }
 }
 
 impl RequestError<'_> {

@@ -133,6 +133,7 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
     running.send_replace(None);
     essential.shutdown().await;
     drop(pool);
+    // A collector that is too slow by now misses them.
     let _ = tokio::time::timeout(LAST_SPANS, sending).await;
     info!(event = "stopped", "stopped");
     Ok(())

@@ -285,7 +285,7 @@ impl Gateway for Node {
         let pool = self.pool()?;
         Self::check_rule(&pool, &channel)?;
         if pool.shared.settings.load().presence(&channel).is_none() {
-            return Err(ApiError::NotFound("presence: the channel's rule has it Disabled"));
+            return Err(ApiError::no_presence());
         }
         let members = pool.presence(&channel).await?;
         let list = members.members.into_iter().map(|it| Member {
@@ -311,7 +311,7 @@ impl Gateway for Node {
         Self::check_rule(&pool, &channel)?;
         let page = pool.history(channel, since, limit).await?.map_err(|error| match error {
             HistoryError::EpochChanged => ApiError::EpochChanged,
-            HistoryError::NoHistory => ApiError::NotFound("history: the channel's rule keeps none"),
+            HistoryError::NoHistory => ApiError::no_history(),
         })?;
         let messages = page.messages.iter();
         let messages = messages.map(|it| Json(Bytes::copy_from_slice(it.payload(Dialect::V1))));

@@ -40,6 +40,7 @@ impl Summary {
             let told = self.told.insert(reason, count).unwrap_or_default();
             if count > told {
                 let space = if reasons.is_empty() { "" } else { " " };
+                // Writing to a String never fails.
                 let _ = write!(reasons, "{space}{reason}:{}", count - told);
             }
         }

@@ -91,6 +91,7 @@ impl Inflater {
     }
 
     /// How many bytes of the heap the last message holds.
+    #[cfg(test)]
     pub fn heap_bytes(&self) -> usize {
         self.message.capacity()
     }

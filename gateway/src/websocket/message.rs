@@ -89,6 +89,7 @@ impl Message {
     }
 
     /// How many bytes of the heap it holds.
+    #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
         self.payload.capacity()
     }

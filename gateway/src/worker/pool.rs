@@ -119,11 +119,6 @@ impl Pool {
         Ok(Started { pool: Self { shared }, address, threads })
     }
 
-    /// How many workers there are.
-    pub fn workers(&self) -> usize {
-        self.shared.workers.len()
-    }
-
     /// Takes a configuration into use on every worker.
     pub async fn configure(&self, settings: &Arc<Settings>) {
         self.shared.settings.store(Arc::clone(settings));

@@ -110,7 +110,7 @@ impl Worker {
     ) -> Result<(), Failed> {
         let now_ms = self.now_ms();
         let settings = Arc::clone(&self.settings);
-        self.counts.received(received(&request));
+        self.counts.received((&request).into());
         let Some(connection) = self.find(key) else { return Ok(()) };
         let kind = match request {
             Request::Subscribe { .. } | Request::Unsubscribe { .. } => Kind::Subscription,
@@ -255,17 +255,5 @@ impl Worker {
         } else {
             Err(ErrorCode::NotSubscribed.into())
         }
-    }
-}
-
-fn received(request: &Request<'_>) -> Received {
-    match request {
-        Request::Ping => Received::Ping,
-        Request::Subscribe { .. } => Received::Subscribe,
-        Request::Unsubscribe { .. } => Received::Unsubscribe,
-        Request::Message { .. } => Received::Message,
-        Request::History { .. } => Received::History,
-        Request::Presence { .. } => Received::Presence,
-        Request::Authenticate { .. } => Received::Authenticate,
     }
 }

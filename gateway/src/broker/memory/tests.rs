@@ -352,7 +352,8 @@ fn a_rule_that_keeps_less_removes_at_once_and_on_time() {
     let less = HistoryRule { messages: 2, max_age: at(10) };
     partition.reconfigure(at(1), |_| TopicRules { history: Some(less), presence: None });
 
-    assert_eq!(partition.topics().next().unwrap().stored, 2);
+    let stream = partition.topics.values().next().unwrap().stream.as_ref();
+    assert_eq!(stream.unwrap().stored().len(), 2);
     assert_eq!(partition.due(), Some(at(10)));
     partition.tick(at(10));
     partition.tick(at(20));

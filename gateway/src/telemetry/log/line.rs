@@ -1,7 +1,7 @@
 //! How one event becomes one line.
 //!
 //! A field may hold what a client sent. So it is cut, and nothing in it can end the line, colour a
-//! terminal or turn the direction of the text.
+//! terminal or turn the direction of the text. Writing to a String never fails, so results are dropped.
 
 use std::{
     cell::RefCell,

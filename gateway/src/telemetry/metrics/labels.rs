@@ -4,6 +4,8 @@
 //! over a series that appears with its first count would miss that count. Nothing that a client
 //! sends ever becomes a label.
 
+use crate::{admission::refusal::Refusal, protocol::request::Request};
+
 /// What a client sent: the `type` of an envelope, or why it has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -58,25 +60,24 @@ impl Received {
     }
 }
 
-/// The labels of every refusal before the 101 (docs/protocol.md), and of what ends a connection
-/// before there is a request to refuse.
-pub(super) const REFUSED: &[&str] = &[
-    "bad_handshake",
-    "subprotocol",
-    "token",
-    "origin",
-    "not_found",
-    "method",
-    "uri",
-    "headers",
-    "version",
-    "connect_rate",
-    "address",
-    "user_connections",
-    "full",
-    "draining",
-    "keys",
-    "proxy_header",
-    "tls",
-    "timeout",
-];
+impl From<&Request<'_>> for Received {
+    fn from(request: &Request<'_>) -> Self {
+        match request {
+            Request::Ping => Self::Ping,
+            Request::Subscribe { .. } => Self::Subscribe,
+            Request::Unsubscribe { .. } => Self::Unsubscribe,
+            Request::Message { .. } => Self::Message,
+            Request::History { .. } => Self::History,
+            Request::Presence { .. } => Self::Presence,
+            Request::Authenticate { .. } => Self::Authenticate,
+        }
+    }
+}
+
+/// What ends a connection before there is a request to refuse.
+const UNREQUESTED: [&str; 3] = ["proxy_header", "tls", "timeout"];
+
+/// The labels of everything that ends before the 101 (docs/protocol.md).
+pub(super) fn refused() -> Vec<&'static str> {
+    Refusal::CODES.into_iter().chain(UNREQUESTED).collect()
+}

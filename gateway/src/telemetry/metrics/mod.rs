@@ -84,7 +84,7 @@ impl Metrics {
                 "connections_refused_total",
                 "Upgrade requests that were refused, by reason.",
                 "reason",
-                labels::REFUSED,
+                &labels::refused(),
             ),
             closed: register.family(
                 "connections_closed_total",
@@ -172,15 +172,12 @@ impl Metrics {
     pub fn totals(&self) -> Totals {
         Totals {
             connections_total: self.opened.get(),
-            connections_active: self.serving.get() + self.draining.get(),
-            connections_refused: self.refused.sum(),
             messages_received: self.received.sum(),
             messages_delivered: self.delivered.get(),
             errors: self.errors.sum(),
             delivery_seconds_mean: self.delivery_seconds.mean(),
             delivery_seconds_sum: self.delivery_seconds.sum(),
             delivery_seconds_count: self.delivery_seconds.count(),
-            handling_seconds_mean: self.handling_seconds.mean(),
         }
     }
 }
@@ -191,15 +188,11 @@ impl Default for Metrics {
     }
 }
 
-/// The counts since the process started, and what is open now.
+/// The counts since the process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Totals {
     /// Connections accepted.
     pub connections_total: u64,
-    /// Connections open now.
-    pub connections_active: i64,
-    /// Upgrade requests refused.
-    pub connections_refused: u64,
     /// Envelopes read.
     pub messages_received: u64,
     /// Publications written to sockets.
@@ -212,8 +205,6 @@ pub struct Totals {
     pub delivery_seconds_sum: f64,
     /// The number of deliveries that were timed.
     pub delivery_seconds_count: u64,
-    /// The mean time that an envelope takes; `None` before the first.
-    pub handling_seconds_mean: Option<f64>,
 }
 
 #[cfg(test)]
