@@ -11,6 +11,9 @@ pub const TICK_MS: u64 = 50;
 /// Slots of the wheel; with [`TICK_MS`] it turns once in 51.2 s. A later deadline waits a turn.
 const SLOTS: usize = 1024;
 
+/// Keys for which an empty slot keeps room.
+const SLOT_KEPT: usize = 8;
+
 /// Places of keys, by the tick at which each is to be looked at.
 #[derive(Debug)]
 pub struct Wheel<K> {
@@ -46,9 +49,8 @@ impl<K: Copy> Wheel<K> {
         for step in 1..=steps {
             if let Some(slot) = self.slots.get_mut(Self::slot(self.tick + step)) {
                 due.append(slot);
-                if slot.capacity() > 64 {
-                    slot.shrink_to(64);
-                }
+                // A slot that was full once would hold its room for as long as the process lives.
+                slot.shrink_to(SLOT_KEPT);
             }
         }
         self.tick = target.max(self.tick);
