@@ -83,8 +83,10 @@ lint: ## Formatting and clippy, warnings denied
 	cargo clippy -p headgate-crds --features kube --all-targets --locked -- -D warnings
 	@if cargo tree -p headgate-gateway --locked | grep -E ' (kube|k8s-openapi) '; then echo "the gateway must not compile a Kubernetes client"; exit 1; fi
 
-deny: .tools/bin/cargo-deny ## Licences, bans and sources of what comes into the build
+deny: .tools/bin/cargo-deny ## Licences, bans, sources and advisories of what comes into the build
 	.tools/bin/cargo-deny check licenses bans sources
+	@if .tools/bin/cargo-deny fetch db; then .tools/bin/cargo-deny check advisories; \
+	else echo "left out: advisories, since their database cannot be had from here"; fi
 
 CASES ?= *
 conformance: ## Autobahn's cases, close codes demanded; CASES='1.*,7.*' narrows

@@ -89,7 +89,7 @@ def once(attack):
             try:
                 measure(attack, gateway, witness, outcome)
             except OSError as error:
-                raise AssertionError(f"{error}: the gateway has died: {gateway.log[-1:]}") from error
+                raise AssertionError(f"{error}: the gateway has died: {gateway.lines[-1:]}") from error
         except AssertionError as problem:
             outcome.problems.append(str(problem))
     return outcome

@@ -1,17 +1,17 @@
 """A gateway to attack: the real binary, a manifest of its own, ports of its own."""
 
-import base64, ctypes, hashlib, hmac, json, os, queue, signal, subprocess, threading, time, urllib.request
+import base64, ctypes, hashlib, hmac, json, os, signal, subprocess, sys, time, urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-BINARY = os.environ.get("HEADGATE_GATEWAY", str(ROOT / "target/release/headgate-gateway"))
-SECRET = b"0123456789abcdef0123456789abcdef"
-API_KEY = "test-key-0123456789"
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "started"))
+
+from started import API_KEY, KEYS, SECRET, Started  # noqa: F401  for the attacks
+
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 # The defaults of the manifest, but for times that a test can wait for.
 SPEC = {
-    "auth": {"mode": "Optional", "jwt": {"keysSecretName": "jwt", "keys": [{"algorithm": "HS256", "key": "hmac"}]}},
+    "auth": {"mode": "Optional", "jwt": KEYS},
     "api": {"keySecretName": "api"},
     "drain": {"period": "10s", "endpointGrace": "0s"},
     "limits": {"handshakeTimeout": "3s"},
@@ -59,32 +59,25 @@ def die_with_parent():
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
-class Gateway:
+class Gateway(Started):
     """One process. Its log is read and kept; `stop` ends it."""
 
+    profile = "release"
+
     def __init__(self, folder, spec=None, tls=False):
-        self.manifest, self.secrets, self.tls = folder / "gateway.yaml", folder / "secrets", tls
-        for name, key, content in [("jwt", "hmac", SECRET), ("api", "api-key", API_KEY.encode())]:
-            (self.secrets / name).mkdir(parents=True)
-            (self.secrets / name / key).write_bytes(content)
-        more = dict(spec or {})
+        more = {**(spec or {}), **({"tls": {"secretName": "tls"}} if tls else {})}
+        super().__init__(folder, merged(SPEC, more))
+        self.tls = tls
         if tls:
             self.certificate()
-            more["tls"] = {"secretName": "tls"}
-        document = {"apiVersion": "headgate.dev/v1alpha1", "kind": "RealtimeGateway", "metadata": {"name": "test"}}
-        self.manifest.write_text(json.dumps({**document, "spec": merged(SPEC, more)}))
-        command = [BINARY, "serve", str(self.manifest), "--listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"]
-        command += ["--secrets", str(self.secrets), "--log-format", "json"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, preexec_fn=die_with_parent)
-        self.pid, self.log, self.lines = self.process.pid, [], queue.Queue()
+        self.serve(start_new_session=True, preexec_fn=die_with_parent)
+        self.pid = self.process.pid
         rank(self.pid, -15)
-        threading.Thread(target=self._read, daemon=True).start()
         try:
-            listening = self._wait_for("listening")
+            self.public, self.internal = map(_address, self.addresses())
         except AssertionError:
             self.stop()
             raise
-        self.public, self.internal = (_address(listening[it]) for it in ("public", "internal"))
 
     def certificate(self):
         """A pair for localhost, signed by an authority of its own, `ca.crt` beside it."""
@@ -97,21 +90,6 @@ class Gateway:
             leaf += ["-addext", extension]
         for options in (ca, leaf):
             subprocess.run([*make, *options], check=True, capture_output=True, cwd=folder)
-
-    def _read(self):
-        for line in self.process.stdout:
-            self.log.append(line)
-            self.lines.put(line)
-
-    def _wait_for(self, event, seconds=10):
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                line = self.lines.get(timeout=max(0.01, deadline - time.monotonic()))
-            except queue.Empty:
-                raise AssertionError(f"no log line with event {event} within {seconds} s but {''.join(self.log[-3:]).strip()}") from None
-            if line.startswith("{") and json.loads(line).get("event") == event:
-                return json.loads(line)
 
     def http(self, path, body=None):
         """The text of an answer of the internal port; errors are raised."""
@@ -137,7 +115,7 @@ class Gateway:
 
     def complaints(self):
         """Log lines that say warning, error or panic."""
-        return [line for line in self.log if any(it in line for it in ('"WARN"', '"ERROR"', "panicked"))]
+        return [line for line in self.lines if any(it in line for it in ('"WARN"', '"ERROR"', "panicked"))]
 
     def stop(self):
         """SIGKILL: what is left of the attack needs no goodbye."""

@@ -62,6 +62,6 @@ def forged(gateway):
             ended(got, {f"close {code}", "400 subprotocol", "400 bad_handshake"}, about=f"{bad[:80]} of a page")
             got = endings([connect(gateway, first=envelope("authenticate", {"token": bad}))])
             ended(got, {f"close {code}"}, about=f"{bad[:80]} in a message")
-    leaked = [line for line in gateway.log if any(bad in line for bad, _ in cases if len(bad) > 10)]
+    leaked = [line for line in gateway.lines if any(bad in line for bad, _ in cases if len(bad) > 10)]
     assert not leaked, f"a token in the log: {leaked[0]}"
     return f"{len(cases)} kinds: 401, 4501, 4401"

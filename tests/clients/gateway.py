@@ -1,14 +1,13 @@
 """The real binary with a manifest of the test's own, and what its internal port says."""
 
-import json, os, signal, subprocess, threading, time, urllib.error, urllib.request
+import json, signal, sys, time, urllib.error, urllib.request
 from pathlib import Path
 
-from tokens import SECRET
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "started"))
 
-ROOT = Path(__file__).resolve().parents[2]
-BINARY = os.environ.get("HEADGATE_GATEWAY", str(ROOT / "target/debug/headgate-gateway"))
-API_KEY = "test-key-0123456789"
-KEYS = {"keysSecretName": "jwt", "keys": [{"algorithm": "HS256", "key": "hmac"}]}
+from started import API_KEY, KEYS, ROOT, SECRETS, Started, binary
+
+BINARY = binary()
 ENDLESS = {"messageRate": {"perSecond": 0, "burst": 0}}
 
 SPEC = {
@@ -44,61 +43,19 @@ def stays(check, seconds=0.5):
     return is_true
 
 
-class Gateway:
+class Gateway(Started):
     def __init__(self, folder, spec, arguments=(), secrets=True, wait=True):
-        self.folder, self.manifest, self.secrets = folder, folder / "gateway.yaml", folder / "secrets"
+        super().__init__(folder, spec, SECRETS if secrets else {})
         self.spec = spec
-        self.secrets.mkdir(exist_ok=True)
-        if secrets:
-            self.secret("jwt", hmac=SECRET)
-            self.secret("api", **{"api-key": API_KEY})
-        self.write(spec)
-        self.begin(*arguments)
+        self.serve(*arguments)
         if wait:
             self.wait_until_listening()
 
-    def begin(self, *arguments):
-        """Starts the process, also once more after it ended."""
-        command = [BINARY, "serve", str(self.manifest), "--secrets", str(self.secrets), "--log-format", "json"]
-        command += arguments or ["--listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        self.log, self.grown, self.has_ended = [], threading.Condition(), False
-        self.reader = threading.Thread(target=self.read, args=(self.process.stdout, self.log), daemon=True)
-        self.reader.start()
-
     def wait_until_listening(self):
-        listening = self.wait_for("listening")
-        self.public, self.internal = listening["public"], listening["internal"]
+        self.public, self.internal = self.addresses()
         self.host, self.port = self.public.split(":")[0], int(self.public.split(":")[1])
         self.url = f"ws://{self.public}{self.spec.get('path', '/ws')}"
         eventually(lambda: self.http("GET", "/readyz")[0] == 200, "ready")
-
-    def read(self, output, log):
-        for line in output:
-            with self.grown:
-                log.append(json.loads(line) if line.startswith("{") else {"event": "", "text": line})
-                self.grown.notify_all()
-        with self.grown:
-            self.has_ended = True
-            self.grown.notify_all()
-
-    def wait_for(self, event, since=0, seconds=10):
-        """The first log line with this event after the first `since` lines."""
-        find = lambda: next((it for it in self.log[since:] if it.get("event") == event), None)
-        with self.grown:
-            self.grown.wait_for(lambda: find() or self.has_ended, seconds)
-        assert (found := find()), f"no log line with event {event} within {seconds} s; log: {self.log}"
-        return found
-
-    def secret(self, name, **files):
-        """Writes files of a Secret, each replaced as a whole."""
-        (self.secrets / name).mkdir(exist_ok=True)
-        for key, content in files.items():
-            replace(self.secrets / name / key, content.encode() if isinstance(content, str) else content)
-
-    def write(self, spec):
-        document = {"apiVersion": "headgate.dev/v1alpha1", "kind": "RealtimeGateway", "metadata": {"name": "test"}, "spec": spec}
-        replace(self.manifest, json.dumps(document).encode())
 
     def change(self, **changes):
         """Changes fields of the manifest and waits until that is in use."""
@@ -161,21 +118,8 @@ class Gateway:
         self.spec = {**self.spec, **changes}
         self.kill()
         self.write(self.spec)
-        self.begin()
+        self.serve()
         self.wait_until_listening()
-
-    def kill(self):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait(timeout=10)
-        self.reader.join(timeout=10)
-        self.process.stdout.close()
-
-
-def replace(path, content):
-    fresh = path.with_name(f"..{path.name}.new")
-    fresh.write_bytes(content)
-    fresh.replace(path)
 
 
 def parsed(text):

@@ -87,7 +87,7 @@ def test_a_manifest_serves(start, name, channel, options):
     shutil.copy(ROOT / f"examples/{name}.yaml", gateway.manifest)
     gateway.secret("chat-jwt", hmac=b"x" * 32)
     gateway.secret("chat-api", **{"api-key": API_KEY})
-    gateway.begin()
+    gateway.serve()
     gateway.wait_until_listening()
 
     with enter(gateway, **options) as client:

@@ -62,7 +62,7 @@ def test_kubernetes_swaps_a_link(start, tmp_path):
     gateway = start(wait=False)
     gateway.kill()
     gateway.manifest = tmp_path / "config" / "gateway.yaml"
-    gateway.begin()
+    gateway.serve()
     gateway.wait_until_listening()
     version("..2", maxConnections=77)
     eventually(lambda: gateway.status()["capacity"] == 77, "the swapped manifest counts")

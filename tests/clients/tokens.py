@@ -5,7 +5,7 @@ import base64, hashlib, hmac, json, time
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
-SECRET = b"0123456789abcdef0123456789abcdef"
+from started import SECRET  # conftest.py has put it in reach
 
 
 def encode(content):

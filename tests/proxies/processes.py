@@ -1,12 +1,14 @@
 """A gateway and a proxy in front of it: real binaries, the files beside this one, free ports of loopback."""
 
-import json, os, queue, shutil, signal, socket, subprocess, threading, time, urllib.error, urllib.request
+import shutil, signal, socket, subprocess, sys, time, urllib.error, urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-BINARY = os.environ.get("HEADGATE_GATEWAY", str(HERE.parents[1] / "target/debug/headgate-gateway"))
-SECRET = b"0123456789abcdef0123456789abcdef"
-TOKENS = {"jwt": {"keysSecretName": "jwt", "keys": [{"algorithm": "HS256", "key": "hmac"}]}}
+sys.path.insert(0, str(HERE.parent / "started"))
+
+from started import KEYS, SECRET, Process, Started  # noqa: F401  for the tests
+
+TOKENS = {"jwt": KEYS}
 
 
 def wait_until(done, what, seconds=10):
@@ -28,47 +30,11 @@ def is_open(port):
         return it.connect_ex(("127.0.0.1", port)) == 0
 
 
-class Process:
-    """A process whose lines are read; it ends with the test."""
-
-    def __init__(self, command):
-        self.lines = []
-        self.fresh = queue.Queue()
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        threading.Thread(target=self.read, daemon=True).start()
-
-    def read(self):
-        for line in self.process.stdout:
-            self.lines.append(line)
-            self.fresh.put(line)
-
-    def wait_for(self, text, seconds=10):
-        """The next line with this text."""
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                line = self.fresh.get(timeout=max(0.01, deadline - time.monotonic()))
-            except queue.Empty:
-                raise AssertionError(f"no line with {text!r} within {seconds} s; lines: {self.lines}") from None
-            if text in line:
-                return line
-
-    def end(self):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait(timeout=10)
-
-
-class Gateway(Process):
+class Gateway(Started):
     def __init__(self, folder, spec):
-        (folder / "secrets/jwt").mkdir(parents=True)
-        (folder / "secrets/jwt/hmac").write_bytes(SECRET)
-        document = {"apiVersion": "headgate.dev/v1alpha1", "kind": "RealtimeGateway", "metadata": {"name": "test"}, "spec": spec}
-        (folder / "gateway.yaml").write_text(json.dumps(document))
-        command = [BINARY, "serve", str(folder / "gateway.yaml"), "--secrets", str(folder / "secrets"), "--log-format", "json"]
-        super().__init__([*command, "--listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"])
-        listening = json.loads(self.wait_for('"listening"'))
-        self.port, self.internal = (int(listening[name].rpartition(":")[2]) for name in ["public", "internal"])
+        super().__init__(folder, spec)
+        self.serve()
+        self.port, self.internal = (int(it.rpartition(":")[2]) for it in self.addresses())
 
     def readiness(self):
         """The status of /readyz; 0 once the process is gone."""
@@ -81,6 +47,9 @@ class Gateway(Process):
 
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)
+
+    def end(self):
+        self.kill()
 
 
 class Proxy(Process):
@@ -102,7 +71,7 @@ class Proxy(Process):
             command = [binary, "-e", "stderr", "-p", str(folder), "-c", str(config), "-g", f"daemon off; pid {folder}/nginx.pid;"]
         else:
             command = [binary, "-db", "-f", str(config)]
-        super().__init__(command)
+        self.begin(command)
         wait_until(lambda: is_open(self.port) or self.process.poll() is not None, f"{file} listens")
         assert self.process.poll() is None, "".join(self.lines)
 
@@ -115,4 +84,5 @@ class Proxy(Process):
         try:
             self.process.wait(timeout=10)
         except subprocess.TimeoutExpired:
-            super().end()
+            pass
+        self.kill()

@@ -129,7 +129,7 @@ def test_a_drain_reaches_clients_and_takes_the_pod_out(behind, file):
         sockets = [stack.enter_context(connect(proxy.url())) for _ in range(10)]
         gateway.terminate()
         if "haproxy" in file:
-            assert "Layer7 wrong status, code: 503" in proxy.wait_for("DOWN")
+            assert "Layer7 wrong status, code: 503" in proxy.wait_for_text("DOWN")
         for socket in sockets:
             assert get(socket, 15)["type"] == "reconnect"
             with pytest.raises(ConnectionClosed) as closed:
