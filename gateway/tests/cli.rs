@@ -112,6 +112,17 @@ fn wrong_usage_is_told_from_everything_else() {
 }
 
 #[test]
+fn an_argument_that_is_no_good_is_told_what_would_be() {
+    let check = |arguments: &[&str], right: &str| {
+        let (code, _, errors) = said(&run(arguments, ""));
+        assert!(code == 64 && errors.contains(right), "{arguments:?}: {errors}");
+    };
+    check(&["serve", "a", "--listen", "8080"], "such as 127.0.0.1:8080");
+    check(&["serve", "a", "--internal-listen", "localhost:9090"], "such as 127.0.0.1:8080");
+    check(&["token", "--secret", "a", "--user", "a", "--expires", "1d"], "such as 15m or 24h");
+}
+
+#[test]
 fn help_teaches() {
     let (code, text, _) = said(&run(&["--help"], ""));
 

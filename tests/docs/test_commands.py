@@ -43,8 +43,8 @@ def free_port():
 @pytest.mark.parametrize("page", [page for page in PAGES if any("run" in it.words for it in fences(page))], ids=lambda it: it.name)
 def test_commands_do_what_the_page_says(page, binary, tmp_path):
     script, expected = steps(page)
-    ports = {port: free_port() for port in ("8080", "9090", "8443")}
-    script = re.sub(r"(?<=:)(8080|9090|8443)\b", lambda port: ports[port[0]], script)
+    ports = {port: free_port() for port in ("8080", "9090", "8443", "9443")}
+    script = re.sub(r"(?<=:)(8080|9090|8443|9443)\b", lambda port: ports[port[0]], script)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     # The binary under test, and this Python with its packages.
     path = [os.path.dirname(os.path.abspath(it)) for it in (binary, sys.executable)]

@@ -140,13 +140,15 @@ impl Clients {
         for event in &self.events {
             let number = usize::try_from(event.data.u64())?;
             let client = self.list.get_mut(number).context("no such client")?;
-            let mut is_ended = false;
+            let (mut is_ended, mut answer) = (false, None);
             let mut tell = |event: Event<'_>| match event {
                 Event::Open(ns) => self.opened.push(ns),
                 Event::Ended => is_ended = true,
                 Event::Message(payload) => {
                     for part in payload.split(|byte| *byte == b'\n') {
-                        if self.speech.counts(part) {
+                        if let Some(due) = self.speech.heartbeat(part) {
+                            answer = Some(due);
+                        } else {
                             self.received += 1;
                             message(number, part);
                         }
@@ -154,6 +156,9 @@ impl Clients {
                 }
             };
             client.read(&mut self.buffer, &mut tell).with_context(|| format!("client {number}"))?;
+            if let Some(answer) = answer {
+                client.send(TEXT, answer.as_bytes())?;
+            }
             if is_ended {
                 epoll::delete(&self.epoll, &client.socket)?;
                 self.ended += 1;

@@ -14,3 +14,16 @@ pub mod http;
 pub mod server;
 
 pub mod table;
+
+use std::{
+    io::{Write, stderr},
+    process::ExitCode,
+};
+
+/// Says why a measurement failed, in one line; a backtrace would push the table out of sight.
+pub fn exit(result: &anyhow::Result<()>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    // Where even that cannot be written, the code has to do.
+    let _ = writeln!(stderr(), "error: {error:#}");
+    ExitCode::FAILURE
+}

@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     fs,
     io::{BufRead, BufReader},
+    net::TcpStream,
     process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -53,6 +56,19 @@ fn pin_to(core: usize) -> Result<()> {
     sched_setaffinity(None, &cores).with_context(|| format!("cannot run on core {core} alone"))
 }
 
+fn spawn(command: &mut Command, cores: Cores) -> Result<Child> {
+    pin_to(cores.server)?;
+    let child = command.stdin(Stdio::null()).spawn();
+    pin_to(cores.clients)?;
+    child.with_context(|| format!("cannot start {command:?}"))
+}
+
+/// Finds the public and the internal address in a line of a server's output.
+pub type Listening = fn(&str) -> Option<(String, Option<String>)>;
+
+/// How long a server may take until it listens.
+const START: Duration = Duration::from_secs(20);
+
 /// CPU time of each thread until some moment, in nanoseconds.
 #[derive(Clone, Debug)]
 pub struct Cpu(HashMap<String, u64>);
@@ -63,25 +79,38 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// The program cannot be started, or ends without that line.
-    pub fn start(
-        command: &mut Command,
-        cores: Cores,
-        listening: impl Fn(&str) -> Option<(String, Option<String>)>,
-    ) -> Result<Self> {
-        pin_to(cores.server)?;
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-        pin_to(cores.clients)?;
-        let mut child = child.with_context(|| format!("cannot start {command:?}"))?;
-        let output = child.stdout.take().context("no output")?;
-        let mut lines = BufReader::new(output).lines().map_while(Result::ok);
-        let Some((address, internal)) = lines.find_map(|line| listening(&line)) else {
-            // Its output has ended, so it has, too.
-            bail!("{command:?} did not say where it listens: {}", child.wait()?);
-        };
-        // A full pipe would stop the server in the middle of a measurement.
-        std::thread::spawn(move || lines.for_each(drop));
-        Ok(Self { child, address, internal })
+    /// The program cannot be started, or says no such thing within 20 s.
+    pub fn start(command: &mut Command, cores: Cores, listening: Listening) -> Result<Self> {
+        let child = spawn(command.stdout(Stdio::piped()), cores)?;
+        let mut server = Self { child, address: String::new(), internal: None };
+        let output = server.child.stdout.take().context("no output")?;
+        let (found, wait) = mpsc::channel();
+        std::thread::spawn(move || {
+            // To the end: a full pipe would stop the server in the middle of a measurement.
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if let Some(addresses) = listening(&line) {
+                    // Nobody waits any more for a second one.
+                    let _ = found.send(addresses);
+                }
+            }
+        });
+        let addresses = wait.recv_timeout(START);
+        (server.address, server.internal) =
+            addresses.with_context(|| format!("{command:?} did not say where it listens"))?;
+        Ok(server)
+    }
+
+    /// Starts a server that has been told where to listen, and waits until it does.
+    pub fn start_at(command: &mut Command, cores: Cores, address: String) -> Result<Self> {
+        let child = spawn(command.stdout(Stdio::null()).stderr(Stdio::null()), cores)?;
+        let server = Self { child, address, internal: None };
+        let began = now_ns();
+        while TcpStream::connect(&server.address).is_err() {
+            let waited = Duration::from_nanos(now_ns() - began);
+            ensure!(waited < START, "{command:?} does not listen on {}", server.address);
+            pause_ms(20);
+        }
+        Ok(server)
     }
 
     /// What it has used so far. `schedstat` counts what `stat` counts, but in nanoseconds.

@@ -51,9 +51,9 @@ impl Speech {
         std::str::from_utf8(message.get(at..at + 128)?).ok()?.parse().ok()
     }
 
-    /// Whether a message is one that was asked for, and no heartbeat.
-    pub fn counts(self, message: &[u8]) -> bool {
-        self == Self::Headgate || message != b"{}"
+    /// The answer to a message that is only a heartbeat. Headgate's pings are frames of their own.
+    pub fn heartbeat(self, message: &[u8]) -> Option<&'static str> {
+        (self == Self::Centrifugo && message == b"{}").then_some("{}")
     }
 }
 

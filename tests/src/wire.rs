@@ -9,6 +9,11 @@ pub const PING: u8 = 9;
 /// The opcode of a pong.
 pub const PONG: u8 = 10;
 
+/// Says that the length follows in 16 bits.
+const MEDIUM: u8 = 0x7e;
+/// Says that the length follows in 64 bits.
+const LONG: u8 = 0x7f;
+
 /// One whole frame at the beginning of some bytes.
 #[derive(Debug)]
 pub struct Frame<'a> {
@@ -24,11 +29,11 @@ pub struct Frame<'a> {
 pub fn take_frame<'a>(bytes: &mut &'a [u8]) -> Option<Frame<'a>> {
     let [first, second, rest @ ..] = *bytes else { return None };
     let (length, rest) = match second & 0x7f {
-        126 => {
+        MEDIUM => {
             let (length, rest) = rest.split_first_chunk()?;
             (u64::from(u16::from_be_bytes(*length)), rest)
         }
-        127 => {
+        LONG => {
             let (length, rest) = rest.split_first_chunk()?;
             (u64::from_be_bytes(*length), rest)
         }
@@ -59,12 +64,15 @@ pub fn server_frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
 fn frame(opcode: u8, payload: &[u8], mask: Option<[u8; 4]>) -> Vec<u8> {
     let mask_bit = if mask.is_some() { 0x80 } else { 0 };
     let mut frame = vec![0x80 | opcode];
-    match payload.len() {
-        short @ ..126 => frame.push(mask_bit | u8::try_from(short).unwrap_or_default()),
-        long => {
-            frame.push(mask_bit | 127);
-            frame.extend((long as u64).to_be_bytes());
-        }
+    // The shortest form that fits is the only one allowed (RFC 6455, section 5.2).
+    if let Ok(short @ ..MEDIUM) = u8::try_from(payload.len()) {
+        frame.push(mask_bit | short);
+    } else if let Ok(medium) = u16::try_from(payload.len()) {
+        frame.push(mask_bit | MEDIUM);
+        frame.extend(medium.to_be_bytes());
+    } else {
+        frame.push(mask_bit | LONG);
+        frame.extend((payload.len() as u64).to_be_bytes());
     }
     frame.extend(mask.iter().flatten());
     frame.extend(payload);
@@ -115,6 +123,13 @@ mod tests {
                 assert!(seen == want, "cut into {cut}");
             }
         }
+    }
+
+    #[test]
+    fn lengths_are_as_short_as_they_can_be() {
+        let header = |length| server_frame(TEXT, &vec![0; length]).len() - length;
+
+        assert_eq!([125, 126, 255, 256, 65_535, 65_536].map(header), [2, 4, 4, 4, 4, 10]);
     }
 
     #[test]

@@ -105,10 +105,12 @@ pub enum Algorithm {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Jwks {
-    /// Where they are.
+    /// Where they are: a JWK Set (RFC 7517), over https, without a redirect, at most 64 KiB within 5 s. A key counts for its `alg`
+    /// alone; an RSA key without one for RS256.
     #[schemars(schema_with = "kind::https_url")]
     pub url: String,
-    /// How often they are fetched again.
+    /// How often they are fetched again; a token with a name that is not known fetches them too, at most once a minute. Those that
+    /// can't be fetched again, or of which no key is of use, go on to count for a day more.
     #[serde(default = "Jwks::refresh_period")]
     #[schemars(extend("x-headgate-range" = ["1s", "24h"]))]
     pub refresh_period: Duration,

@@ -48,7 +48,7 @@ impl ChannelRule {
 pub enum Access {
     /// Every client.
     Anyone,
-    /// Every client with a token.
+    /// Every client whose token names a user.
     Authenticated,
     /// Clients whose token grants it for the channel.
     #[default]

@@ -23,7 +23,7 @@ pub struct Limits {
     pub message_rate: Rate,
     /// Envelopes `subscribe` and `unsubscribe` of one connection, which don't count for `messageRate`, so that a client can resubscribe at once.
     pub subscribe_rate: Rate,
-    /// Bytes of one connection, as they come over the network; over it the gateway reads slower.
+    /// Bytes of one connection, as they come over the network or as they are inflated, whichever is more; over it the gateway reads slower.
     pub byte_rate: ByteRate,
     /// Channels that one connection may have subscribed; more are refused with `too_many_channels`.
     #[schemars(range(min = 1, max = 10_000))]
@@ -40,7 +40,7 @@ pub struct Limits {
     /// Ends a connection that has exchanged no message for so long (4503); pings are no messages. 0s is never.
     #[schemars(extend("x-headgate-range" = ["0s", "720h"]))]
     pub idle_timeout: Duration,
-    /// When the replica is full, the longest idle (no message for 60 s) beyond this many make room (1013). Left out: never.
+    /// When the replica is full and more than this many are idle (no message for 60 s), who comes is let in and the longest idle goes (1013). Left out: never.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 600_000))]
     pub max_idle_connections: Option<u32>,

@@ -92,7 +92,7 @@ impl Refusal {
         match self {
             Self::Handshake(error) => error.to_string(),
             Self::Token => "the token is missing or not valid".into(),
-            Self::Origin => "this origin is not allowed".into(),
+            Self::Origin => "this origin is none of allowedOrigins".into(),
             Self::ConnectRate => "too many new connections; come back later".into(),
             Self::Address => "too many connections from this address".into(),
             Self::UserConnections => "too many connections of this user".into(),

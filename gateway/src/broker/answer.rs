@@ -27,10 +27,12 @@ pub struct Attached {
     /// What `subscribed` says: the client's own position where it recovers, else the newest;
     /// `None` without history.
     pub position: Option<Position>,
-    /// Whether `missed` is all that the client missed; `None` where it did not ask.
+    /// Whether the client gets all that it missed; `None` where it did not ask.
     pub recovered: Option<bool>,
     /// What to replay, oldest first.
     pub missed: Vec<Arc<Publication>>,
+    /// Whether there is more behind `missed`, to be asked for when that is replayed.
+    pub more: bool,
 }
 
 /// Something about presence that a topic's subscribers are told.

@@ -132,7 +132,8 @@ impl Partition {
 
     /// Registers a worker's interest and says where a new subscriber of it starts.
     ///
-    /// What is published after this goes to the worker too, so that nothing falls between.
+    /// What is published after this goes to the worker too, so that nothing falls between. Of what
+    /// was missed it gives the first `limit`.
     pub fn attach(
         &mut self,
         now: Duration,
@@ -140,6 +141,7 @@ impl Partition {
         worker: usize,
         recover: Option<ClientPosition>,
         history: Option<HistoryRule>,
+        limit: usize,
     ) -> Attached {
         let state = self.topics.entry(topic.clone()).or_default();
         if state.interest.is_empty() && !topic.is_reserved() {
@@ -151,21 +153,24 @@ impl Partition {
                 position: None,
                 recovered: recover.map(|_| false),
                 missed: Vec::new(),
+                more: false,
             };
         };
         let stream = stream(&mut state.stream, rule, &mut self.epochs, &mut self.account);
         trim(stream, now, &mut self.account);
         let top = stream.top();
-        match recover.and_then(|client| Some((client, stream.missed(client)?))) {
-            Some((client, missed)) => Attached {
+        match recover.and_then(|client| Some((client, stream.missed(client, limit)?))) {
+            Some((client, (missed, more))) => Attached {
                 position: Some(Position { offset: client.offset, ..top }),
                 recovered: Some(true),
                 missed,
+                more,
             },
             None => Attached {
                 position: Some(top),
                 recovered: recover.map(|_| false),
                 missed: Vec::new(),
+                more: false,
             },
         }
     }

@@ -162,10 +162,19 @@ impl Stream {
         is_it
     }
 
-    /// All that came after `client`, or `None` where that cannot be told or is not complete.
-    pub fn missed(&self, client: ClientPosition) -> Option<Vec<Arc<Publication>>> {
-        let is_complete = self.is_ours(client) && client.offset >= self.removed;
-        is_complete.then(|| self.after(client.offset).cloned().collect())
+    /// The first of what came after `client`, at most `limit`, and whether there is more; `None`
+    /// where it cannot be told or is not complete.
+    pub fn missed(
+        &self,
+        client: ClientPosition,
+        limit: usize,
+    ) -> Option<(Vec<Arc<Publication>>, bool)> {
+        if !self.is_ours(client) || client.offset < self.removed {
+            return None;
+        }
+        let missed: Vec<_> = self.after(client.offset).take(limit).cloned().collect();
+        let more = client.offset + (missed.len() as u64) < self.top;
+        Some((missed, more))
     }
 
     /// What came after `since`, or the newest, at most `limit`.

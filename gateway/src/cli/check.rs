@@ -35,7 +35,8 @@ enum Output {
 
 const AFTER: &str = "\
 Unknown fields are findings too, as they are for the API server; `serve` only warns of them, since
-an older gateway may meet a newer manifest. Exits with 65 if there is any finding.
+an older gateway may meet a newer manifest. Rules between fields are looked at, as by the API server,
+once every field is right by itself. Exits with 65 if there is any finding.
 
 Examples:
   headgate-gateway check gateway.yaml

@@ -13,10 +13,10 @@ pub struct Serve {
     /// The manifest. It is watched: a change is applied within a second, or refused whole.
     pub manifest: PathBuf,
     /// The public address: the WebSocket path and nothing else. Port 0 takes one that is free.
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080", value_parser = address)]
     pub listen: SocketAddr,
     /// The internal address: metrics, health, status and the server API.
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9090")]
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9090", value_parser = address)]
     pub internal_listen: SocketAddr,
     /// The folder of the Secrets; watched as well.
     #[arg(long, value_name = "DIR", default_value = "/etc/headgate/secrets")]
@@ -44,6 +44,11 @@ impl Serve {
     pub fn source(&self) -> Source {
         Source { manifest: self.manifest.clone(), secrets: self.secrets.clone() }
     }
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse()
+        .map_err(|_| "must be an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080")
 }
 
 fn path(text: &str) -> Result<String, &'static str> {

@@ -12,7 +12,7 @@ use clap::Args;
 use headgate_crds::{
     manifest::BYTES_MAX,
     v1alpha1::{Algorithm, Jwt},
-    value::{ChannelPattern, Duration},
+    value::{ChannelPattern, Duration, DurationError},
 };
 use serde_json::{Map, Value, json};
 
@@ -66,7 +66,7 @@ pub struct Token {
     #[arg(long, value_name = "NAME")]
     audience: Option<String>,
     /// How long the token is good.
-    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
     expires: Duration,
     /// A manifest to take the issuer, the audience and the key's name from.
     #[arg(long, value_name = "FILE")]
@@ -74,7 +74,8 @@ pub struct Token {
 }
 
 const AFTER: &str = "\
-In a pattern * is one part of a name between dots, and ** at the end is the rest.
+In a pattern * is one part of a name between dots, and ** at the end is the rest. From --subscribe to
+--channel each option may be given several times.
 
 Examples:
   headgate-gateway token --secret secrets/chat-jwt/hmac --user alice --subscribe 'room.*'
@@ -177,6 +178,11 @@ impl Token {
             .map(drop)
             .map_err(|error| Failure::Usage(format!("a gateway would refuse it: {error}")))
     }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let right = "must be numbers with h, m, s or ms, such as 15m or 24h";
+    text.parse().map_err(|error: DurationError| format!("{error}; {right}"))
 }
 
 fn json(text: &str) -> Result<Value, serde_json::Error> {

@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     mem,
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -145,7 +146,7 @@ impl Watcher {
                 self.refuse(findings, missing, hash, &mut state);
             }
         }
-        log(&before, &state);
+        log(&before, &state, &self.source.secrets);
         self.state.send_replace(Arc::new(state));
     }
 
@@ -236,17 +237,24 @@ impl Sender {
 }
 
 /// Says what is not as it was: whoever reads the log has read the rest.
-fn log(before: &State, state: &State) {
+fn log(before: &State, state: &State, secrets: &Path) {
     if state.refusal != before.refusal {
         for finding in state.refusal.iter().flat_map(|refusal| &refusal.findings) {
             warn!(event = "config_refused", %finding, "not applied");
         }
     }
+    // The last word must not be that of a refusal which is over.
+    let is_mended = before.refusal.is_some() && state.refusal.is_none();
+    if let Some(hash) = state.hash.as_ref().filter(|_| is_mended && state.applied == before.applied)
+    {
+        info!(event = "config_applied", hash, "what was refused is gone: nothing is left to apply");
+    }
+    let path = |file: &SecretFile| secrets.join(file.to_string()).display().to_string();
     for file in state.missing.iter().filter(|file| !before.missing.contains(file)) {
-        warn!(event = "secret_missing", path = %file, field = file.field, "not there");
+        warn!(event = "secret_missing", path = path(file), field = file.field, "not there");
     }
     for file in state.vanished.iter().filter(|file| !before.vanished.contains(file)) {
-        warn!(event = "secret_vanished", path = %file, field = file.field, "gone");
+        warn!(event = "secret_vanished", path = path(file), field = file.field, "gone");
     }
     if state.restart_required != before.restart_required && !state.restart_required.is_empty() {
         let fields = state.restart_required.join(" ");

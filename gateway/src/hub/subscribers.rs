@@ -12,7 +12,7 @@ use crate::protocol::topic::Topic;
 pub type TopicId = usize;
 
 /// The place of a connection on this worker.
-pub type ConnectionSlot = usize;
+pub type ConnectionSlot = u32;
 
 /// One subscriber as its topic keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Subscriber {
     pub slot: ConnectionSlot,
     /// The index of the subscription among those of the connection.
     pub index: u32,
+    /// Whether it gets what is published as it comes: the walk need not look at the subscription.
+    pub is_live: bool,
 }
 
 /// A subscriber that took the place of one that left, and the place it has now.
@@ -45,6 +47,13 @@ struct Entry {
 pub struct Subscribers {
     ids: AHashMap<Topic, TopicId>,
     topics: Slab<Entry>,
+}
+
+impl Subscriber {
+    /// The connection's place in a slice.
+    pub const fn slot(self) -> usize {
+        self.slot as usize
+    }
 }
 
 impl Subscribers {
@@ -119,6 +128,15 @@ impl Subscribers {
         (None, Some(gone))
     }
 
+    /// Tells the topic that the subscriber at `place` gets what is published as it comes.
+    pub fn set_live(&mut self, id: TopicId, place: u32) {
+        if let Some(it) =
+            self.topics.get_mut(id).and_then(|entry| entry.subscribers.get_mut(place as usize))
+        {
+            it.is_live = true;
+        }
+    }
+
     /// Tells the topic that the subscription of the subscriber at `place` has another index now.
     pub fn reindex(&mut self, id: TopicId, place: u32, index: u32) {
         if let Some(it) =
@@ -159,7 +177,9 @@ mod tests {
                 let is_last = !self.places.keys().any(|(topic, _)| *topic == number);
                 assert_eq!(gone, is_last.then(|| topic(number)));
             } else {
-                let at = self.subscribers.add(&topic(number), Subscriber { slot, index: 0 });
+                let at = self
+                    .subscribers
+                    .add(&topic(number), Subscriber { slot, index: 0, is_live: false });
                 self.places.insert((number, slot), at);
             }
         }
@@ -168,7 +188,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_topic_has_exactly_its_subscribers(
-            steps in prop::collection::vec((0_usize..4, 0_usize..6), 0..200),
+            steps in prop::collection::vec((0_usize..4, 0_u32..6), 0..200),
         ) {
             let mut model = Model::default();
             for (number, slot) in steps {

@@ -11,6 +11,9 @@ pub const TICK_MS: u64 = 50;
 /// Slots of the wheel; with [`TICK_MS`] it turns once in 51.2 s. A later deadline waits a turn.
 const SLOTS: usize = 1024;
 
+/// Keys for which an empty slot keeps room.
+const SLOT_KEPT: usize = 8;
+
 /// Places of keys, by the tick at which each is to be looked at.
 #[derive(Debug)]
 pub struct Wheel<K> {
@@ -27,7 +30,8 @@ impl<K: Copy> Wheel<K> {
     /// Has `key` come up at `at_ms`, or earlier where that is more than a turn away.
     ///
     /// Returns the time at which it will come up, so that the caller can tell whether a place it
-    /// already has is early enough.
+    /// already has is early enough; and, when a key comes up before the time that was returned last,
+    /// that it has an earlier place and this one is of no use any more.
     pub fn arm(&mut self, key: K, at_ms: u64) -> u64 {
         let turn = SLOTS as u64;
         let wanted = at_ms.div_ceil(TICK_MS).clamp(self.tick + 1, self.tick + turn - 1);
@@ -45,9 +49,8 @@ impl<K: Copy> Wheel<K> {
         for step in 1..=steps {
             if let Some(slot) = self.slots.get_mut(Self::slot(self.tick + step)) {
                 due.append(slot);
-                if slot.capacity() > 64 {
-                    slot.shrink_to(64);
-                }
+                // A slot that was full once would hold its room for as long as the process lives.
+                slot.shrink_to(SLOT_KEPT);
             }
         }
         self.tick = target.max(self.tick);
@@ -77,6 +80,21 @@ mod tests {
         wheel.advance(90_000, &mut due);
 
         assert_eq!(due, ['a']);
+    }
+
+    #[test]
+    fn a_place_that_was_given_up_is_told_from_the_last_one() {
+        let mut wheel = Wheel::new(0);
+        wheel.arm('a', 5_000);
+        let armed = wheel.arm('a', 1_000);
+
+        let mut due = Vec::new();
+        wheel.advance(1_000, &mut due);
+        assert!(due == ['a'] && 1_000 >= armed);
+        let armed = wheel.arm('a', 9_000);
+        wheel.advance(5_000, &mut due);
+
+        assert!(due == ['a', 'a'] && 5_000 < armed);
     }
 
     proptest! {

@@ -62,7 +62,7 @@ impl ErrorCode {
         match self {
             Self::BadRequest => "Invalid message format",
             Self::UnknownType => "Unknown message type",
-            Self::Forbidden => "not allowed",
+            Self::Forbidden => "the channel's rule or the token does not allow it",
             Self::NotSubscribed => "not subscribed to this channel",
             Self::ChannelInvalid => "not a channel name",
             Self::TooManyChannels => "too many channels on this connection",

@@ -72,7 +72,11 @@ pub async fn drain(pool: &Pool, phase: &watch::Sender<Phase>, spec: &RealtimeGat
 
 async fn close(pool: &Pool, phase: &watch::Sender<Phase>, grace: Duration, period: Duration) {
     let deadline = SystemTime::now() + grace + period;
-    info!(event = "drain_grace", grace_ms = millis(grace), "going away: still accepting");
+    info!(
+        event = "drain_grace",
+        grace_ms = millis(grace),
+        "going away: still accepting (Ctrl-C ends it now)"
+    );
     phase.send_replace(Phase::Grace { deadline });
     tokio::time::sleep(grace).await;
     phase.send_replace(Phase::Closing { deadline });

@@ -9,8 +9,6 @@ use crate::protocol::close::CloseReason;
 pub struct Heartbeat {
     /// The last frame from the client.
     pub heard_ms: u64,
-    /// The last message, either way: pings and pongs are none.
-    pub active_ms: u64,
     /// When the message that is not whole began.
     pub partial_since_ms: Option<u64>,
     /// The last ping.
@@ -39,7 +37,6 @@ impl Heartbeat {
         let early = jitter % (period_ms / 4).max(1);
         Self {
             heard_ms: now_ms,
-            active_ms: now_ms,
             partial_since_ms: None,
             pinged_ms: now_ms.saturating_sub(early),
             expires_ms: u64::MAX,
@@ -53,8 +50,8 @@ impl Heartbeat {
         self.expires_ms = now_ms.saturating_add(seconds.max(1).saturating_mul(1_000));
     }
 
-    /// What is due now.
-    pub fn due(&mut self, now_ms: u64, spec: &RealtimeGatewaySpec) -> Due {
+    /// What is due now; the last message, either way, was at `active_ms`: pings and pongs are none.
+    pub fn due(&mut self, now_ms: u64, active_ms: u64, spec: &RealtimeGatewaySpec) -> Due {
         let pong_wait = spec.pong_wait.as_millis();
         let idle = spec.limits.idle_timeout.as_millis();
         if now_ms >= self.expires_ms {
@@ -69,7 +66,7 @@ impl Heartbeat {
         if now_ms >= self.heard_ms + pong_wait {
             return Due::Close(CloseReason::PongTimeout);
         }
-        if idle > 0 && now_ms >= self.active_ms + idle {
+        if idle > 0 && now_ms >= active_ms + idle {
             return Due::Close(CloseReason::Idle);
         }
         if now_ms >= self.heard_ms.max(self.pinged_ms) + spec.ping_period.as_millis() {
@@ -80,11 +77,11 @@ impl Heartbeat {
     }
 
     /// When something will be due, if nothing happens.
-    pub fn next_ms(&self, spec: &RealtimeGatewaySpec) -> u64 {
+    pub fn next_ms(&self, active_ms: u64, spec: &RealtimeGatewaySpec) -> u64 {
         let pong_wait = spec.pong_wait.as_millis();
         let idle = spec.limits.idle_timeout.as_millis();
         let partial = self.partial_since_ms.map_or(u64::MAX, |since| since + pong_wait);
-        let idle = if idle > 0 { self.active_ms + idle } else { u64::MAX };
+        let idle = if idle > 0 { active_ms + idle } else { u64::MAX };
         let ping = self.heard_ms.max(self.pinged_ms) + spec.ping_period.as_millis();
         [self.expires_ms, self.authenticate_by_ms, partial, idle, ping, self.heard_ms + pong_wait]
             .into_iter()
@@ -111,13 +108,13 @@ mod tests {
         let spec = spec("pingPeriod: 4s, pongWait: 10s");
         let mut heartbeat = Heartbeat::new(0, 4_000, 0);
 
-        assert_eq!(heartbeat.next_ms(&spec), 4_000);
-        assert_eq!(heartbeat.due(3_999, &spec), Due::Nothing);
-        assert_eq!(heartbeat.due(4_000, &spec), Due::Ping);
-        assert_eq!(heartbeat.due(8_000, &spec), Due::Ping);
-        assert_eq!(heartbeat.due(10_000, &spec), Due::Close(CloseReason::PongTimeout));
+        assert_eq!(heartbeat.next_ms(0, &spec), 4_000);
+        assert_eq!(heartbeat.due(3_999, 0, &spec), Due::Nothing);
+        assert_eq!(heartbeat.due(4_000, 0, &spec), Due::Ping);
+        assert_eq!(heartbeat.due(8_000, 0, &spec), Due::Ping);
+        assert_eq!(heartbeat.due(10_000, 0, &spec), Due::Close(CloseReason::PongTimeout));
         heartbeat.heard_ms = 9_999;
-        assert_eq!(heartbeat.due(10_000, &spec), Due::Nothing);
+        assert_eq!(heartbeat.due(10_000, 0, &spec), Due::Nothing);
     }
 
     #[test]
@@ -127,8 +124,8 @@ mod tests {
         heartbeat.heard_ms = 80_000;
         heartbeat.partial_since_ms = Some(30_000);
 
-        assert_eq!(heartbeat.due(90_000, &spec), Due::Close(CloseReason::Policy));
+        assert_eq!(heartbeat.due(90_000, 0, &spec), Due::Close(CloseReason::Policy));
         heartbeat.partial_since_ms = None;
-        assert_eq!(heartbeat.due(90_000, &spec), Due::Close(CloseReason::Idle));
+        assert_eq!(heartbeat.due(90_000, 0, &spec), Due::Close(CloseReason::Idle));
     }
 }

@@ -51,7 +51,11 @@ pub const EVENTS: &[Event] = &[
         "warn",
         "`maxConnections` (`wanted`) is more than the limit on open files allows: `capacity` is. Raise the hard limit.",
     ),
-    event("config_applied", "info", "A manifest (`hash`), or the Secrets it names, came into use."),
+    event(
+        "config_applied",
+        "info",
+        "A manifest (`hash`), or the Secrets it names, came into use, or are again all that there is after a refusal.",
+    ),
     event(
         "config_refused",
         "warn",

@@ -70,7 +70,7 @@ impl Worker {
             Target::User(user) => {
                 let id = self.subscribers.find(&Topic::user(user));
                 let subscribers = id.map_or(&[][..], |id| self.subscribers.of(id));
-                subscribers.iter().map(|it| it.slot).filter(stays).collect()
+                subscribers.iter().map(|it| it.slot()).filter(stays).collect()
             }
         }
     }

@@ -28,13 +28,14 @@ impl Worker {
                 self.shared.send(worker, Message::Reset(reset.clone()));
             }
         }
+        let now_ms = self.now_ms();
         let are_rules_new = old.config.rules != settings.config.rules;
         for slot in self.slots() {
             let Some(connection) = self.connections.get_mut(slot) else { continue };
             let key = connection.key;
             // Periods and deadlines may be others now.
             connection.armed_ms = 0;
-            self.arm(slot, self.now_ms());
+            self.arm(slot, now_ms);
             self.check_identity(key);
             if are_rules_new {
                 self.check_rights(key);

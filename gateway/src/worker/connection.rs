@@ -29,21 +29,28 @@ use crate::{
 pub const CLOSE_MS: u64 = 2_000;
 
 /// Everything about one connection.
+///
+/// What a delivery touches stands first, in one cache line: at ten thousand receivers each line more
+/// is a tenth of what a delivery costs beside the kernel's part.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Connection {
-    pub key: ConnectionKey,
     pub transport: Transport,
     pub outbox: Outbox,
-    pub assembler: Assembler,
+    pub closing: Option<Box<Closing>>,
     pub dialect: Dialect,
     /// The client's window, where messages may be compressed.
     pub window_bits: Option<u8>,
-    pub identity: Identity,
+    /// The last message, either way: pings and pongs are none.
+    pub active: Tenths,
+
     pub stage: Stage,
+    pub key: ConnectionKey,
+    pub subscriptions: Vec<Subscription>,
+    pub assembler: Assembler,
+    pub waker: Option<Waker>,
     pub heartbeat: Heartbeat,
     pub pace: Pace,
-    pub subscriptions: Vec<Subscription>,
-    pub closing: Option<Closing>,
     /// Reads nothing before this time: the client sent more bytes than it may.
     pub paused_until_ms: u64,
     /// Since when the write that is under way has been.
@@ -52,13 +59,32 @@ pub struct Connection {
     pub delayed_until_ms: Option<u64>,
     /// When the wheel looks here; 0: it does not.
     pub armed_ms: u64,
-    pub waker: Option<Waker>,
     pub opened_ms: u64,
     /// What came and was not read: behind the request, or more than the client's turn.
     pub unread: Option<Bytes>,
+    pub identity: Identity,
     /// Given back when the connection is dropped.
     pub places: SmallVec<[Place; 2]>,
     pub span: Option<Box<Span>>,
+}
+
+/// The last of what a delivery touches is within the first cache line.
+const _: () = assert!(std::mem::offset_of!(Connection, active) < 64);
+
+/// A time of the process in tenths of a second: half as wide as milliseconds, for 13 years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Tenths(u32);
+
+impl Tenths {
+    /// The tenth that this millisecond is in, or the next one: who is idle is never told early.
+    pub fn new(ms: u64) -> Self {
+        Self(u32::try_from(ms.div_ceil(100)).unwrap_or(u32::MAX))
+    }
+
+    /// In milliseconds.
+    pub fn ms(self) -> u64 {
+        u64::from(self.0) * 100
+    }
 }
 
 /// How far a session is.
@@ -115,15 +141,25 @@ pub struct Held {
     /// Where the client stood, to be asked again if the question was lost.
     pub recover: Option<ClientPosition>,
     pub is_attached: bool,
+    /// Whether the home has more to replay.
+    pub more: More,
     pub replay: VecDeque<Arc<Publication>>,
     pub waiting: VecDeque<Arc<Publication>>,
     pub waiting_bytes: usize,
-    pub loss: Option<Loss>,
+    /// Publications without a place in a history were too many to hold.
+    pub is_lossy: bool,
 }
 
-/// Publications were too many to hold; the last of them, in a channel with history.
+/// Whether a topic's home has more to replay than is here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loss(pub Option<Position>);
+pub enum More {
+    /// What comes now is all.
+    No,
+    /// To be asked for once what is here is replayed.
+    Yes,
+    /// It was asked for.
+    Asked,
+}
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,13 +190,12 @@ impl Connection {
         if self.closing.is_some() {
             return Sent::Done;
         }
-        if self.has_unsent() || self.delayed_until_ms.is_some() {
-            return self.queue(Item::Envelope(encoded.clone()), bounds);
+        if self.is_clear()
+            && let Some(sent) = self.try_write(encoded.frame(), 1)
+        {
+            return sent;
         }
-        match self.try_write(encoded.frame(), 1) {
-            Some(sent) => sent,
-            None => self.queue(Item::Envelope(encoded.clone()), bounds),
-        }
+        self.queue(Item::Envelope(encoded.clone()), bounds)
     }
 
     /// Writes a frame of its own; without bounds for what the caller bounds itself.
@@ -168,8 +203,7 @@ impl Connection {
         if self.closing.is_some() {
             return Sent::Done;
         }
-        if !self.has_unsent()
-            && self.delayed_until_ms.is_none()
+        if self.is_clear()
             && let Some(sent) = self.try_write(frame, 1)
         {
             return sent;
@@ -188,10 +222,7 @@ impl Connection {
         if self.closing.is_some() {
             return Some(Sent::Done);
         }
-        if self.has_unsent() || self.delayed_until_ms.is_some() {
-            return None;
-        }
-        self.try_write(frames, messages)
+        if self.is_clear() { self.try_write(frames, messages) } else { None }
     }
 
     /// Lets a message wait.
@@ -211,7 +242,7 @@ impl Connection {
         if self.closing.is_some() {
             return Sent::Done;
         }
-        if !self.has_unsent()
+        if self.is_clear()
             && let Some(sent) = self.try_write(&pong, 0)
         {
             return sent;
@@ -225,7 +256,7 @@ impl Connection {
         if self.closing.is_some() {
             return Sent::Done;
         }
-        if !self.has_unsent()
+        if self.is_clear()
             && let Some(sent) = self.try_write(&frame::ping(), 0)
         {
             return sent;
@@ -267,6 +298,11 @@ impl Connection {
         Ok(is_done)
     }
 
+    /// Whether nothing waits, for whatever reason: what comes now may go to the socket at once.
+    fn is_clear(&self) -> bool {
+        self.outbox.is_empty() && !self.transport.wants_write()
+    }
+
     /// Whether something waits to be written now.
     pub fn has_unsent(&self) -> bool {
         self.transport.wants_write() || !self.outbox.is_empty() && self.delayed_until_ms.is_none()
@@ -275,7 +311,8 @@ impl Connection {
     /// Begins the end: what waits is forgotten, the close frame goes out behind what has begun.
     pub fn close(&mut self, now_ms: u64, reason: CloseReason, frame: Bytes) {
         self.delayed_until_ms = None;
-        self.closing = Some(Closing { reason, until_ms: now_ms + CLOSE_MS, is_finished: false });
+        let until_ms = now_ms + CLOSE_MS;
+        self.closing = Some(Box::new(Closing { reason, until_ms, is_finished: false }));
         self.outbox.push_last(frame);
     }
 

@@ -8,14 +8,14 @@ use std::{cell::RefCell, sync::Arc};
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    connection::{Connection, Sent, State},
+    connection::{Connection, Sent, State, Tenths},
     life::Worker,
     message::Message,
     settings::Settings,
 };
 use crate::{
     broker::{Announcement, Publication, Reset},
-    hub::outbox::{Item, Joining},
+    hub::outbox::{Bounds, Item, Joining},
     protocol::{Dialect, encoded::Encoded, reply},
     websocket::{
         deflate::{Deflater, window_holds},
@@ -32,6 +32,8 @@ const RUN_BYTES_MAX: usize = 64 * 1024;
 /// Several publications of one topic that queued up while the last walk ran.
 struct Run<'a> {
     publications: &'a [Arc<Publication>],
+    /// Whether they have places in a history.
+    is_stored: bool,
     v1: Option<Bytes>,
     plain: Option<Bytes>,
 }
@@ -65,41 +67,42 @@ impl Worker {
         let Some(first) = run.first() else { return };
         let Some(id) = self.subscribers.find(&first.topic) else { return };
         let exclude = first.exclude.as_deref().and_then(|name| self.shared.names.key(name));
-        let now_ms = self.now_ms();
+        let now = Tenths::new(self.now_ms());
         let run = Run::new(run, &self.settings);
+        let bounds = self.settings.bounds;
         let mut unsettled = Vec::new();
         let mut timed = 0;
         for (count, subscriber) in (1_u64..).zip(self.subscribers.of(id)) {
-            let Some(connection) = self.connections.get_mut(subscriber.slot) else { continue };
-            if connection.closing.is_some() || exclude == Some(connection.key) {
+            let Some(connection) = self.connections.get_mut(subscriber.slot()) else { continue };
+            if connection.closing.is_some() || exclude.is_some_and(|it| it == connection.key) {
                 continue;
             }
-            let index = subscriber.index as usize;
-            let Some(subscription) = connection.subscriptions.get_mut(index) else { continue };
-            if let State::Held(held) = &mut subscription.state {
-                held.hold(run.publications, self.settings.bounds);
+            // Without history there is nothing to compare: the subscription is not looked at.
+            let news = if subscriber.is_live && !run.is_stored {
+                run.publications
+            } else {
+                run.news(connection, subscriber.index as usize, bounds)
+            };
+            if news.is_empty() {
                 continue;
             }
-            let news = run.publications.iter().filter(|it| subscription.is_news(it)).count();
-            let news = run.publications.get(run.publications.len() - news..).unwrap_or_default();
-            let Some(last) = news.last() else { continue };
-            subscription.at = last.position.or(subscription.at);
-            connection.heartbeat.active_ms = now_ms;
+            connection.active = now;
             let sent = run.send(connection, news, &self.settings, &self.deflater);
             if sent != Sent::Done {
-                unsettled.push((subscriber.slot, sent));
+                unsettled.push((subscriber.slot(), sent));
             }
             timed += news.len() as u64;
             if count.is_multiple_of(CLOCK_EVERY) {
                 self.now = self.shared.now();
-                self.counts
-                    .delivered(self.now.saturating_sub(first.published_at).as_secs_f64(), timed);
+                let seconds = self.now.saturating_sub(first.published_at).as_secs_f64();
+                self.counts.delivered(seconds, timed);
                 timed = 0;
             }
         }
         if timed > 0 {
             self.now = self.shared.now();
-            self.counts.delivered(self.now.saturating_sub(first.published_at).as_secs_f64(), timed);
+            let seconds = self.now.saturating_sub(first.published_at).as_secs_f64();
+            self.counts.delivered(seconds, timed);
         }
         for (slot, sent) in unsettled {
             match sent {
@@ -127,7 +130,7 @@ impl Worker {
     pub fn announce(&mut self, announcement: &Announcement) {
         let Some(id) = self.subscribers.find(&announcement.topic) else { return };
         for subscriber in self.subscribers.of(id).to_vec() {
-            self.send(subscriber.slot, &announcement.envelope);
+            self.send(subscriber.slot(), &announcement.envelope);
         }
     }
 
@@ -137,14 +140,17 @@ impl Worker {
         let Some(id) = self.subscribers.find(topic) else { return };
         let gap = Encoded::text(96, |out| reply::gap(out, topic.name(), *position));
         for subscriber in self.subscribers.of(id).to_vec() {
-            let connection = self.connections.get_mut(subscriber.slot);
+            let connection = self.connections.get_mut(subscriber.slot());
             let Some(it) =
                 connection.and_then(|it| it.subscriptions.get_mut(subscriber.index as usize))
             else {
                 continue;
             };
             it.at = *position;
-            self.send(subscriber.slot, &gap);
+            if let State::Held(held) = &mut it.state {
+                held.begin_anew();
+            }
+            self.send(subscriber.slot(), &gap);
         }
     }
 
@@ -155,7 +161,7 @@ impl Worker {
             let Some(id) = self.subscribers.find(&topic) else { continue };
             let gap = Encoded::text(96, |out| reply::gap(out, topic.name(), None));
             for subscriber in self.subscribers.of(id).to_vec() {
-                self.send(subscriber.slot, &gap);
+                self.send(subscriber.slot(), &gap);
             }
         }
     }
@@ -164,14 +170,38 @@ impl Worker {
 impl<'a> Run<'a> {
     fn new(publications: &'a [Arc<Publication>], settings: &Settings) -> Self {
         let bytes = publications.iter().map(|it| it.frames.encoded(Dialect::V1).frame().len());
+        let is_stored = publications.iter().any(|it| it.position.is_some());
         if publications.len() < 2 || bytes.sum::<usize>() > RUN_BYTES_MAX {
-            return Self { publications, v1: None, plain: None };
+            return Self { publications, is_stored, v1: None, plain: None };
         }
         let lay_out = |dialect| match settings.joining(dialect) {
             Joining(0 | 1) => in_a_row(publications, dialect),
             Joining(_) => joined(publications, dialect),
         };
-        Self { publications, v1: Some(lay_out(Dialect::V1)), plain: Some(lay_out(Dialect::Plain)) }
+        Self {
+            publications,
+            is_stored,
+            v1: Some(lay_out(Dialect::V1)),
+            plain: Some(lay_out(Dialect::Plain)),
+        }
+    }
+
+    /// What a subscription has not had, as its last; nothing where it is held for later.
+    fn news(
+        &self,
+        connection: &mut Connection,
+        index: usize,
+        bounds: Bounds,
+    ) -> &'a [Arc<Publication>] {
+        let Some(subscription) = connection.subscriptions.get_mut(index) else { return &[] };
+        if let State::Held(held) = &mut subscription.state {
+            held.hold(self.publications, bounds);
+            return &[];
+        }
+        let count = self.publications.iter().filter(|it| subscription.is_news(it)).count();
+        let news = self.publications.get(self.publications.len() - count..).unwrap_or_default();
+        subscription.at = news.last().and_then(|it| it.position).or(subscription.at);
+        news
     }
 
     /// Sends what is news to one client.

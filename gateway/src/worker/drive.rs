@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    connection::{Connection, Stage},
+    connection::{Connection, Stage, Tenths},
     key::ConnectionKey,
     life::Worker,
     settings::Settings,
@@ -32,7 +32,7 @@ const UNAUTHENTICATED_BYTES_MAX: u64 = 16 * 1024;
 
 /// What the conformance suite may send.
 const ECHO: Limits =
-    Limits { message_bytes_max: 16 * 1024 * 1024, fragments_max: 65_536, deflate: false };
+    Limits { message_bytes_max: 16 * 1024 * 1024, fragments_max: 1 << 17, deflate: false };
 
 /// How far a turn of a connection came.
 enum Turn {
@@ -266,7 +266,7 @@ impl Worker {
         let Some(connection) = self.find(key) else { return };
         // What comes next, incomplete as it may be, is another message.
         connection.heartbeat.partial_since_ms = None;
-        connection.heartbeat.active_ms = now_ms;
+        connection.active = Tenths::new(now_ms);
         if connection.is_echo() {
             self.echo(key, text.as_bytes(), kind);
         } else {

@@ -16,7 +16,7 @@ use tracing::debug;
 
 use super::{
     admit::{Admission, Admittance, Admitted},
-    connection::{Connection, Stage},
+    connection::{Connection, Stage, Tenths},
     drive,
     key::ConnectionKey,
     life::Worker,
@@ -171,6 +171,7 @@ impl Worker {
             identity,
             stage,
             heartbeat,
+            active: Tenths::new(now_ms),
             subscriptions: Vec::new(),
             closing: None,
             paused_until_ms: 0,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     life::Worker,
-    message::{Answered, Asker, Attach, HistoryQuestion, Message},
+    message::{Answered, Asker, Attach, HistoryQuestion, Message, SubscriptionKey},
 };
 use crate::{
     broker::{
@@ -14,8 +14,12 @@ use crate::{
     protocol::{Dialect, encoded::Encoded, reply, topic::Topic},
 };
 
-/// What a `history` reply holds at most, in bytes, so that it fits beside what else waits.
+/// What a `history` reply holds at most, in bytes, so that it fits beside what else waits; and what
+/// of a replay is away from the history, where `historyBytes` bounds it.
 const PAGE_BYTES_MAX: usize = 256 * 1024;
+
+/// Publications of a replay that are asked for at a time.
+const REPLAY_PAGE: usize = 64;
 
 impl Worker {
     pub fn publish(&mut self, publish: Publish, asker: Asker<Option<Position>>) {
@@ -54,12 +58,33 @@ impl Worker {
         let topic = subscription.topic.clone();
         let history = self.settings.history(&topic);
         let worker = subscription.connection.worker();
-        let attached = self.partition.attach(self.now, &topic, worker, recover, history);
+        let mut attached =
+            self.partition.attach(self.now, &topic, worker, recover, history, REPLAY_PAGE);
+        let fit = fitting(attached.missed.iter(), self.page_bytes_max());
+        attached.more |= fit < attached.missed.len();
+        attached.missed.truncate(fit);
         self.shared.send(worker, Message::Attached(subscription, attached));
         if let Some((member, mode)) = member {
             let announcement = self.partition.join(self.now, &topic, member, mode);
             self.have_announced(announcement);
         }
+    }
+
+    /// Gives a subscription the next part of its replay.
+    pub fn resume_for(&mut self, subscription: SubscriptionKey, since: Position) {
+        let topic = &subscription.topic;
+        let history = self.settings.history(topic);
+        let since = Some(since.into());
+        let mut page = self.partition.history(self.now, topic, since, REPLAY_PAGE, history);
+        if let Ok(page) = &mut page {
+            shorten(page, true, self.page_bytes_max());
+        }
+        let worker = subscription.connection.worker();
+        self.shared.send(worker, Message::Resumed(subscription, page));
+    }
+
+    fn page_bytes_max(&self) -> usize {
+        PAGE_BYTES_MAX.min(self.settings.bounds.bytes_max / 2)
     }
 
     /// Has every worker with subscribers tell them.
@@ -80,8 +105,7 @@ impl Worker {
         let history = self.settings.history(&topic);
         let mut page = self.partition.history(self.now, &topic, since, limit, history);
         if let Ok(page) = &mut page {
-            let bytes_max = PAGE_BYTES_MAX.min(self.settings.bounds.bytes_max / 2);
-            shorten(page, since.is_some(), bytes_max);
+            shorten(page, since.is_some(), self.page_bytes_max());
         }
         self.answer_to(asker, topic, page, Answered::History);
     }
@@ -107,24 +131,26 @@ impl Worker {
 /// Keeps of a page what a client can take at once: the beginning of what came after a position, or
 /// the end of what is newest.
 fn shorten(page: &mut HistoryPage, is_after_position: bool, bytes_max: usize) {
-    let bytes = |it: &Arc<Publication>| it.payload(Dialect::V1).len();
-    let fit = |messages: &mut dyn Iterator<Item = &Arc<Publication>>| {
-        let mut total = 0;
-        messages
-            .take_while(|it| {
-                total += bytes(it);
-                total <= bytes_max
-            })
-            .count()
-            .max(1)
-    };
     if is_after_position {
-        let kept = fit(&mut page.messages.iter());
+        let kept = fitting(page.messages.iter(), bytes_max);
         page.more |= kept < page.messages.len();
         page.messages.truncate(kept);
     } else {
-        let kept = fit(&mut page.messages.iter().rev());
+        let kept = fitting(page.messages.iter().rev(), bytes_max);
         let dropped = page.messages.len().saturating_sub(kept);
         page.messages.drain(..dropped);
     }
+}
+
+/// How many of them fit into so many bytes, at least one.
+fn fitting<'a>(
+    publications: impl Iterator<Item = &'a Arc<Publication>>,
+    bytes_max: usize,
+) -> usize {
+    let mut total = 0;
+    let fit = publications.take_while(|it| {
+        total += it.payload(Dialect::V1).len();
+        total <= bytes_max
+    });
+    fit.count().max(1)
 }

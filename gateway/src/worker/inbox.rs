@@ -26,9 +26,11 @@ impl Worker {
             }
             Message::Detach(topic, worker) => self.partition.detach(self.now, &topic, worker),
             Message::History(question, asker) => self.history(question, asker),
+            Message::Resume(subscription, since) => self.resume_for(subscription, since),
             Message::Presence(topic, asker) => self.presence(topic, asker),
             Message::Deliver(publication) => self.deliver(&[publication]),
             Message::Attached(subscription, attached) => self.attached(&subscription, attached),
+            Message::Resumed(subscription, page) => self.resumed(&subscription, page),
             Message::Announce(announcement) => self.announce(&announcement),
             Message::Reset(reset) => self.reset(&reset),
             Message::Reply(connection, encoded) => {

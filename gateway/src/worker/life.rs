@@ -193,7 +193,7 @@ impl Worker {
         connection.outbox.clear();
         let reason =
             connection.closing.as_ref().map_or(CloseReason::ConnectionLost, |it| it.reason);
-        connection.closing = Some(Closing { reason, until_ms: 0, is_finished: true });
+        connection.closing = Some(Box::new(Closing { reason, until_ms: 0, is_finished: true }));
         if let Some(waker) = &connection.waker {
             waker.wake_by_ref();
         }

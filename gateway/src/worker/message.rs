@@ -29,12 +29,16 @@ pub enum Message {
     Detach(Topic, usize),
     /// To a home: what is kept?
     History(HistoryQuestion, Asker<Result<HistoryPage, HistoryError>>),
+    /// To a home: what is to be replayed to a subscription next?
+    Resume(SubscriptionKey, Position),
     /// To a home: who is here?
     Presence(Topic, Asker<Members>),
     /// From a home: for everybody who listens.
     Deliver(Arc<Publication>),
     /// From a home: the answer to [`Message::Attach`].
     Attached(SubscriptionKey, Attached),
+    /// From a home: the answer to [`Message::Resume`].
+    Resumed(SubscriptionKey, Result<HistoryPage, HistoryError>),
     /// From a home: about presence.
     Announce(Announcement),
     /// From a home: history was switched on or off.

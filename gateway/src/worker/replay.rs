@@ -1,19 +1,20 @@
 //! The seam between what was published and what is published now.
 //!
-//! The order is always the same: the topic's home is asked, what is published meanwhile is held, the
-//! reply goes out, then what was missed as the socket drains, then what was held above the last
-//! offset. What is too much to hold becomes a `gap`, never a silent loss.
+//! The order is always the same: the topic's home is asked, the reply goes out, then what was missed,
+//! part by part as the socket drains, and with the last part what is published from then on, which is
+//! held meanwhile. What is too much to hold is asked for again; where the history has let it go, or
+//! never had it, it becomes a `gap`, never a silent loss. So a client that reads nothing holds one part.
 
 use std::sync::Arc;
 
 use super::{
-    connection::{Held, Loss, Sent, Stage, State, Subscription},
+    connection::{Held, More, Sent, Stage, State, Subscription},
     key::ConnectionKey,
     life::Worker,
-    message::SubscriptionKey,
+    message::{Message, SubscriptionKey},
 };
 use crate::{
-    broker::{Attached, ClientPosition, Position, Publication},
+    broker::{Attached, ClientPosition, HistoryError, HistoryPage, Position, Publication},
     hub::outbox::Bounds,
     protocol::{Dialect, reply, topic::Topic},
 };
@@ -34,10 +35,11 @@ impl Worker {
         if held.ticket != *ticket || held.is_attached {
             return;
         }
-        let Attached { position, recovered, missed } = attached;
+        let Attached { position, recovered, missed, more } = attached;
         subscription.at = position;
         held.is_attached = true;
         held.replay = missed.into();
+        held.more = if more { More::Yes } else { More::No };
         let replies = std::mem::take(&mut held.replies);
         if replies.is_empty() {
             // The welcome names the position.
@@ -112,13 +114,13 @@ impl Worker {
                 subscription.at = next.position.or(subscription.at);
                 let sent = self.send_publication(slot, &next);
                 self.sent(slot, sent);
-            } else if let Some(Loss(last)) = held.loss.take() {
-                // What is missing ends with the last one that was too much.
-                subscription.at = last.or(subscription.at);
-                let at = last.map(|last| Position { offset: last.offset + 1, ..last });
+            } else if held.is_lossy {
+                held.is_lossy = false;
                 let topic = self.subscribers.topic(subscription.topic).cloned();
                 let name = topic.as_ref().map_or("", |it| it.name());
-                self.reply(slot, |out| reply::gap(out, name, at));
+                self.reply(slot, |out| reply::gap(out, name, None));
+            } else if held.more != More::No {
+                return self.resume(slot, index);
             } else if let Some(next) = held.waiting.pop_front() {
                 held.waiting_bytes = held
                     .waiting_bytes
@@ -128,8 +130,74 @@ impl Worker {
                 }
             } else {
                 subscription.state = State::Live;
+                self.subscribers.set_live(subscription.topic, subscription.place);
                 return;
             }
+        }
+    }
+
+    /// Asks the home for the next part of a replay, once.
+    fn resume(&mut self, slot: usize, index: usize) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let key = connection.key;
+        let Some(subscription) = connection.subscriptions.get_mut(index) else { return };
+        let State::Held(held) = &mut subscription.state else { return };
+        let Some(topic) = self.subscribers.topic(subscription.topic).cloned() else { return };
+        let (More::Yes, Some(at)) = (held.more, subscription.at) else { return };
+        held.more = More::Asked;
+        let ticket = held.ticket;
+        let subscription = SubscriptionKey { topic: topic.clone(), connection: key, ticket };
+        // Where it is lost, everything that was asked for is asked for again.
+        self.shared.to_home(&topic, Message::Resume(subscription, at));
+    }
+
+    /// The home has given the next part of a replay.
+    pub fn resumed(
+        &mut self,
+        subscription: &SubscriptionKey,
+        page: Result<HistoryPage, HistoryError>,
+    ) {
+        let SubscriptionKey { topic, connection: key, ticket } = subscription;
+        let slot = key.slot();
+        let Some(id) = self.subscribers.find(topic) else { return };
+        let Some(connection) = self.connections.get_mut(slot).filter(|it| it.key == *key) else {
+            return;
+        };
+        let Some(index) = connection.subscription(id) else { return };
+        let Some(subscription) = connection.subscriptions.get_mut(index) else { return };
+        let State::Held(held) = &mut subscription.state else { return };
+        if held.ticket != *ticket || held.more != More::Asked {
+            return;
+        }
+        match page {
+            Ok(page) => {
+                held.more = if page.more { More::Yes } else { More::No };
+                held.replay = page.messages.into();
+                if let Some(gap) = page.gap {
+                    // The history has let go of what comes before this.
+                    subscription.at = Some(gap);
+                    let at = Position { offset: gap.offset + 1, ..gap };
+                    self.reply(slot, |out| reply::gap(out, topic.name(), Some(at)));
+                }
+            }
+            // It was switched off or began anew, which everybody is told by itself.
+            Err(_) => held.more = More::No,
+        }
+        self.replay(slot, index);
+    }
+
+    /// Asks once more for the parts whose questions or answers may have been lost.
+    pub fn resume_again(&mut self) {
+        for slot in self.slots() {
+            let Some(connection) = self.connections.get_mut(slot) else { continue };
+            for subscription in &mut connection.subscriptions {
+                if let State::Held(held) = &mut subscription.state
+                    && held.more == More::Asked
+                {
+                    held.more = More::Yes;
+                }
+            }
+            self.go_on(slot);
         }
     }
 
@@ -155,16 +223,34 @@ impl Subscription {
 }
 
 impl Held {
-    /// Keeps what is published while a replay runs; too much of it becomes a gap.
+    /// Forgets what is of another life of the topic.
+    pub fn begin_anew(&mut self) {
+        self.replay.clear();
+        self.waiting.clear();
+        self.waiting_bytes = 0;
+        self.more = More::No;
+        self.is_lossy = false;
+    }
+
+    /// Keeps what is published while the last part of a replay runs. What is too much to keep is
+    /// asked for again where it is stored.
     pub fn hold(&mut self, run: &[Arc<Publication>], bounds: Bounds) {
+        // Before the home has answered, and while it has more, what is published comes with that.
+        if !self.is_attached || self.more != More::No {
+            return;
+        }
         for publication in run {
             let bytes = publication.frames.encoded(Dialect::V1).frame().len();
             let is_full = self.waiting.len() >= bounds.messages_max
                 || self.waiting_bytes.saturating_add(bytes) > bounds.bytes_max;
-            if is_full && let Some(last) = self.waiting.back() {
-                self.loss = Some(Loss(last.position));
+            if is_full {
                 self.waiting.clear();
                 self.waiting_bytes = 0;
+                if publication.position.is_some() {
+                    self.more = More::Yes;
+                    return;
+                }
+                self.is_lossy = true;
             }
             self.waiting.push_back(Arc::clone(publication));
             self.waiting_bytes += bytes;

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use smallvec::{SmallVec, smallvec};
 
 use super::{
-    connection::{Connection, Held, State, Subscription},
+    connection::{Connection, Held, More, State, Subscription},
     key::ConnectionKey,
     life::Worker,
     message::{Attach, Message, SubscriptionKey},
@@ -46,18 +46,19 @@ impl Worker {
             replies,
             recover,
             is_attached: false,
+            more: More::No,
             replay: VecDeque::new(),
             waiting: VecDeque::new(),
             waiting_bytes: 0,
-            loss: None,
+            is_lossy: false,
         };
         let Some(connection) = self.connections.get_mut(key.slot()).filter(|it| it.key == key)
         else {
             return;
         };
-        #[expect(clippy::cast_possible_truncation, reason = "the limit is far below 2^32")]
-        let index = connection.subscriptions.len() as u32;
-        let (id, place) = self.subscribers.add(topic, Subscriber { slot: key.slot(), index });
+        #[expect(clippy::cast_possible_truncation, reason = "both limits are far below 2^32")]
+        let (slot, index) = (key.slot() as u32, connection.subscriptions.len() as u32);
+        let (id, place) = self.subscribers.add(topic, Subscriber { slot, index, is_live: false });
         connection.subscriptions.push(Subscription {
             topic: id,
             place,
@@ -74,7 +75,7 @@ impl Worker {
             let subscription =
                 SubscriptionKey { topic: topic.clone(), connection: key, ticket: self.ticket };
             let recovered = recover.map(|_| false);
-            let attached = Attached { position: None, recovered, missed: Vec::new() };
+            let attached = Attached { position: None, recovered, missed: Vec::new(), more: false };
             self.attached(&subscription, attached);
             return;
         }
@@ -185,7 +186,7 @@ impl Worker {
         if let Some(Moved { subscriber, place }) = moved
             && let Some(it) = self
                 .connections
-                .get_mut(subscriber.slot)
+                .get_mut(subscriber.slot())
                 .and_then(|it| it.subscriptions.get_mut(subscriber.index as usize))
         {
             it.place = place;

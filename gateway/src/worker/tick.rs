@@ -47,6 +47,7 @@ impl Worker {
         if self.shared.take_lost(self.index) {
             self.tell_all_of_a_gap();
             self.attach_again();
+            self.resume_again();
         }
         self.count();
         self.shared.beat(self.index, now_ms);
@@ -68,7 +69,7 @@ impl Worker {
             bytes += connection.outbox.bytes() as u64;
             if is_idle(connection, now_ms) {
                 idle += 1;
-                since_ms = since_ms.min(connection.heartbeat.active_ms);
+                since_ms = since_ms.min(connection.active.ms());
             }
         }
         self.shared.set_idle(self.index, idle, since_ms);
@@ -90,6 +91,11 @@ impl Worker {
         let now_ms = self.now_ms();
         let write_wait_ms = self.settings.write_wait_ms;
         let Some(connection) = self.find(key) else { return };
+        if now_ms < connection.armed_ms {
+            // It has another place on the wheel since: this one is of no use, or both would be
+            // put back for ever.
+            return;
+        }
         connection.armed_ms = 0;
         if let Some(closing) = &mut connection.closing {
             let until_ms = closing.until_ms;
@@ -128,7 +134,7 @@ impl Worker {
         let settings = std::sync::Arc::clone(&self.settings);
         let connection = self.find(key)?;
         if !connection.is_echo() {
-            match connection.heartbeat.due(now_ms, settings.spec()) {
+            match connection.heartbeat.due(now_ms, connection.active.ms(), settings.spec()) {
                 Due::Nothing => {}
                 Due::Ping => {
                     let sent = connection.send_ping();
@@ -143,20 +149,15 @@ impl Worker {
         let connection = self.find(key)?;
         let delayed = connection.delayed_until_ms.unwrap_or(u64::MAX);
         let paused = Some(connection.paused_until_ms).filter(|at| *at > now_ms);
-        Some(
-            connection
-                .heartbeat
-                .next_ms(settings.spec())
-                .min(delayed)
-                .min(paused.unwrap_or(u64::MAX)),
-        )
+        let next = connection.heartbeat.next_ms(connection.active.ms(), settings.spec());
+        Some(next.min(delayed).min(paused.unwrap_or(u64::MAX)))
     }
 
     /// Closes the longest idle, if one still is.
     pub fn make_room(&mut self) {
         let now_ms = self.now_ms();
         let idle = self.connections.iter().filter(|(_, it)| is_idle(it, now_ms));
-        let longest = idle.min_by_key(|(_, it)| it.heartbeat.active_ms).map(|(slot, _)| slot);
+        let longest = idle.min_by_key(|(_, it)| it.active.ms()).map(|(slot, _)| slot);
         if let Some(slot) = longest {
             self.close(slot, CloseReason::MadeRoom);
         }
@@ -166,5 +167,5 @@ impl Worker {
 fn is_idle(connection: &Connection, now_ms: u64) -> bool {
     connection.closing.is_none()
         && !connection.is_echo()
-        && now_ms.saturating_sub(connection.heartbeat.active_ms) >= IDLE_MS
+        && now_ms.saturating_sub(connection.active.ms()) >= IDLE_MS
 }

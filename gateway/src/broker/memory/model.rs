@@ -139,6 +139,7 @@ impl World {
             client,
             before.map(ClientPosition::from),
             Some(RULES[topic]),
+            usize::MAX,
         );
         let start = attached.position.unwrap();
         assert_eq!(attached.recovered.is_some(), before.is_some());

@@ -49,7 +49,7 @@ fn position(outcome: &Outcome) -> Position {
 
 fn attach(partition: &mut Partition, second: u64, recover: Option<Position>) -> Attached {
     let recover = recover.map(ClientPosition::from);
-    partition.attach(at(second), &topic("room"), HERE, recover, Some(RULE))
+    partition.attach(at(second), &topic("room"), HERE, recover, Some(RULE), usize::MAX)
 }
 
 fn data(publications: &[Arc<Publication>]) -> Vec<Value> {
@@ -62,9 +62,9 @@ fn data(publications: &[Arc<Publication>]) -> Vec<Value> {
 #[test]
 fn a_publication_goes_to_the_workers_with_subscribers() {
     let mut partition = partition();
-    partition.attach(at(0), &topic("room"), 3, None, None);
-    partition.attach(at(0), &topic("room"), HERE, None, None);
-    partition.attach(at(0), &topic("other"), 4, None, None);
+    partition.attach(at(0), &topic("room"), 3, None, None, usize::MAX);
+    partition.attach(at(0), &topic("room"), HERE, None, None, usize::MAX);
+    partition.attach(at(0), &topic("other"), 4, None, None, usize::MAX);
     partition.detach(at(0), &topic("room"), 3);
 
     let Outcome::Published { publication, to } = partition.publish(at(1), says("a"), None) else {
@@ -80,7 +80,7 @@ fn without_history_a_client_cannot_recover_and_is_told_so() {
     let mut partition = partition();
     let client = ClientPosition { epoch: None, offset: 1 };
 
-    let attached = partition.attach(at(0), &topic("room"), HERE, Some(client), None);
+    let attached = partition.attach(at(0), &topic("room"), HERE, Some(client), None, usize::MAX);
 
     assert_eq!((attached.position, attached.recovered), (None, Some(false)));
 }
@@ -96,6 +96,24 @@ fn a_client_gets_what_it_missed_from_its_own_position_on() {
 
     assert_eq!((attached.position, attached.recovered), (Some(first), Some(true)));
     assert_eq!(data(&attached.missed), ["b", "c"]);
+}
+
+#[test]
+fn what_was_missed_is_given_in_parts_to_the_end() {
+    let mut partition = partition();
+    let first = position(&publish(&mut partition, 0, says("a")));
+    publish(&mut partition, 0, says("b"));
+    publish(&mut partition, 0, says("c"));
+
+    let room = topic("room");
+    let client = Some(ClientPosition::from(first));
+    let part = partition.attach(at(0), &room, HERE, client, Some(RULE), 1);
+    assert_eq!(
+        (part.recovered, data(&part.missed), part.more),
+        (Some(true), vec!["b".into()], true)
+    );
+    let rest = partition.attach(at(0), &room, HERE, client, Some(RULE), 2);
+    assert!(!rest.more);
 }
 
 #[test]
@@ -198,7 +216,7 @@ fn topics_at_rest_make_room_first() {
     publish(&mut partition, 0, says("a"));
     for number in 0..100 {
         let left = topic(&format!("left{number}"));
-        partition.attach(at(0), &left, HERE, None, Some(RULE));
+        partition.attach(at(0), &left, HERE, None, Some(RULE), usize::MAX);
         partition.detach(at(0), &left, HERE);
     }
 
@@ -381,7 +399,7 @@ fn subscribers_are_told_who_joins_and_ten_seconds_later_who_left() {
     let mut partition = partition();
     let room = topic("room");
     let to = WorkerSet::from_iter([HERE]);
-    partition.attach(at(0), &room, HERE, None, None);
+    partition.attach(at(0), &room, HERE, None, None, usize::MAX);
     let who = json!({"channel": "room", "user": "al", "connection": "c1", "info": {"n": 1}});
 
     let joined = partition.join(at(0), &room, member("c1"), PresenceMode::Announced).unwrap();
@@ -399,7 +417,7 @@ fn subscribers_are_told_who_joins_and_ten_seconds_later_who_left() {
 fn presence_that_is_not_announced_is_only_answered() {
     let mut partition = partition();
     let room = topic("room");
-    partition.attach(at(0), &room, HERE, None, None);
+    partition.attach(at(0), &room, HERE, None, None, usize::MAX);
 
     assert!(partition.join(at(0), &room, member("c1"), PresenceMode::Enabled).is_none());
     assert_eq!(partition.presence(&room).total, 1);
@@ -412,7 +430,7 @@ fn presence_that_is_not_announced_is_only_answered() {
 fn a_topic_that_everybody_left_is_forgotten_once_that_was_told() {
     let mut partition = partition();
     let room = topic("room");
-    partition.attach(at(0), &room, HERE, None, None);
+    partition.attach(at(0), &room, HERE, None, None, usize::MAX);
     partition.join(at(0), &room, member("c1"), PresenceMode::Announced);
     partition.leave(at(0), &room, "c1");
     partition.detach(at(0), &room, HERE);

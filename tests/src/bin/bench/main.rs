@@ -13,6 +13,7 @@ mod subject;
 use std::{
     io::{Write, stdout},
     path::PathBuf,
+    process::ExitCode,
 };
 
 use anyhow::{Context, Result, ensure};
@@ -48,7 +49,11 @@ struct Options {
     alone: bool,
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    headgate_tests::exit(&run())
+}
+
+fn run() -> Result<()> {
     let options = Options::parse();
     ensure!(options.rounds > 0, "--rounds is 0, must be at least 1");
     let cores = Cores::take()?;

@@ -68,11 +68,7 @@ impl Subject {
                     ("CENTRIFUGO_CLIENT_CONNECTION_LIMIT", "0"),
                     ("CENTRIFUGO_LOG_LEVEL", "info"),
                 ]);
-                command.stderr(std::process::Stdio::null());
-                Server::start(&mut command, cores, |line| {
-                    let is_serving = line.contains("serving") && line.contains(&port.to_string());
-                    is_serving.then(|| (format!("127.0.0.1:{port}"), None))
-                })
+                Server::start_at(&mut command, cores, format!("127.0.0.1:{port}"))
             }
         }
     }

@@ -11,9 +11,10 @@ mod storm;
 use std::{
     io::{Write, stdout},
     path::PathBuf,
+    process::ExitCode,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
 use headgate_tests::{
     gateway::Gateway,
@@ -72,29 +73,39 @@ impl Reading {
     }
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    headgate_tests::exit(&run())
+}
+
+fn run() -> Result<()> {
     let options = Options::parse();
     let cores = Cores::take()?;
     let gateway = Gateway::prepare(&options.gateway)?;
     let mut table = Table::new(["what", "figure", "goal"]);
+    let mut failed = Vec::new();
     for load in [Load::Seed, Load::Storm, Load::Churn] {
         if !options.only.is_empty() && !options.only.contains(&load) {
             continue;
         }
-        let readings = match load {
+        let done = match load {
             Load::Seed => {
                 seed::run(&gateway, cores, options.connections as usize, options.seconds.into())
             }
             Load::Storm => storm::run(&gateway, cores),
             Load::Churn => churn::run(&gateway, cores, options.cycles as usize),
-        }
-        .with_context(|| format!("{load:?} failed"))?;
-        writeln!(stdout(), "{load:?} is done")?;
-        for Reading { what, figure, goal } in readings {
-            table.row(vec![what, figure, goal]);
+        };
+        match done {
+            Ok(readings) => {
+                writeln!(stdout(), "{load:?} is done")?;
+                for Reading { what, figure, goal } in readings {
+                    table.row(vec![what, figure, goal]);
+                }
+            }
+            Err(error) => failed.push(format!("{load:?}: {error:#}")),
         }
     }
     writeln!(stdout(), "\n{table}")?;
+    ensure!(failed.is_empty(), "{}", failed.join("; "));
     Ok(())
 }
 

@@ -122,6 +122,7 @@ fn publish(server: &Server, clients: &mut Clients, count: u64) -> Result<Measure
             published += 1;
             ended = now;
         }
+        publisher.read_ready(&mut |_, _| ())?;
         clients.read_ready(&mut |client, message| {
             let number = Speech::number(message);
             if number == Some(next[client]) {
