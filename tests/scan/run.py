@@ -4,7 +4,7 @@ schemathesis tries the server API by its own OpenAPI document, sslyze the TLS of
 the metrics. Each has a fresh gateway.
 """
 
-import json, socket, ssl, subprocess, sys, tempfile, time, urllib.error
+import json, os, socket, ssl, subprocess, sys, tempfile, time, urllib.error
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -118,7 +118,8 @@ def api(gateway):
     command = [BIN / "st", "--config-file", HERE / "schemathesis.toml", "run", url + path, "--url", url, "--checks", "all", "--max-response-time", "2"]
     command += ["--header", f"Authorization: Bearer {API_KEY}", "--no-color", "--output-truncate", "false"]
     with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+        hooks = {**os.environ, "SCHEMATHESIS_HOOKS": str(HERE / "schemathesis_hooks.py")}
+        done = subprocess.run(command, cwd=folder, env=hooks, capture_output=True, text=True, timeout=300)
     print(done.stdout[done.stdout.find("= SUMMARY") :] if done.returncode == 0 else done.stdout + done.stderr)
     return ["schemathesis: the findings above"] * (done.returncode != 0) + gateway.complaints()
 
