@@ -180,6 +180,7 @@ impl Worker {
             waker: None,
             opened_ms: now_ms,
             unread: Some(early).filter(|it| !it.is_empty()),
+            unasked: None,
             places,
             span,
         };
