@@ -223,10 +223,15 @@ impl Worker {
         let topic = Topic::channel(ChannelName::parse(channel)?);
         let settings = Arc::clone(&self.settings);
         let names = self.shared.names;
+        let is_behind = self.shared.is_behind();
         let Some(connection) = self.find(key) else { return Ok(()) };
         let Identity { user, .. } = &connection.identity;
         if !rights::may_publish(settings.rule(channel), &connection.identity, channel) {
             return Err(ErrorCode::Forbidden.into());
+        }
+        if is_behind {
+            // What all publish is more than can be handed to those who listen.
+            return Err(ErrorCode::Unavailable.into());
         }
         let retry = retry.map(|text| match user {
             Some(user) => Key::new(KeyScope::User(user), text),
