@@ -8,14 +8,17 @@ use std::{cell::RefCell, iter::Peekable, sync::Arc, time::Duration, vec::Drain};
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    connection::{Connection, Sent, State, Tenths},
+    connection::{Connection, Sent, Stage, State, Tenths},
     life::Worker,
     message::Message,
     settings::Settings,
 };
 use crate::{
     broker::{Announcement, Publication, Reset},
-    hub::outbox::{Bounds, Item, Joining},
+    hub::{
+        outbox::{Bounds, Item, Joining},
+        subscribers::Subscriber,
+    },
     protocol::{Dialect, encoded::Encoded, reply},
     websocket::{
         deflate::{Deflater, window_holds},
@@ -161,7 +164,9 @@ impl Worker {
     pub fn announce(&mut self, announcement: &Announcement) {
         let Some(id) = self.subscribers.find(&announcement.topic) else { return };
         for subscriber in self.subscribers.of(id).to_vec() {
-            self.send(subscriber.slot(), &announcement.envelope);
+            if self.has_begun(subscriber) {
+                self.send(subscriber.slot(), &announcement.envelope);
+            }
         }
     }
 
@@ -181,8 +186,20 @@ impl Worker {
             if let State::Held(held) = &mut it.state {
                 held.begin_anew();
             }
-            self.send(subscriber.slot(), &gap);
+            if self.has_begun(subscriber) {
+                self.send(subscriber.slot(), &gap);
+            }
         }
+    }
+
+    /// Whether a client was told of a subscription, by `subscribed` or by `welcome`.
+    fn has_begun(&self, subscriber: Subscriber) -> bool {
+        let Some(connection) = self.connections.get(subscriber.slot()) else { return false };
+        let is_attached = connection
+            .subscriptions
+            .get(subscriber.index as usize)
+            .is_some_and(|it| !matches!(&it.state, State::Held(held) if !held.is_attached));
+        is_attached && !matches!(connection.stage, Stage::Opening(_))
     }
 
     /// Tells everybody here that messages may have been lost, in every channel.
@@ -192,7 +209,9 @@ impl Worker {
             let Some(id) = self.subscribers.find(&topic) else { continue };
             let gap = Encoded::text(96, |out| reply::gap(out, topic.name(), None));
             for subscriber in self.subscribers.of(id).to_vec() {
-                self.send(subscriber.slot(), &gap);
+                if self.has_begun(subscriber) {
+                    self.send(subscriber.slot(), &gap);
+                }
             }
         }
     }
