@@ -5,7 +5,7 @@ import os, sys, time
 sys.path.insert(0, os.path.dirname(__file__))
 
 from attack import ATTACKS, MIB, judge
-import handshakes, frames, floods, messages, readers, tokens  # noqa: F401  they add their attacks
+import handshakes, frames, floods, messages, order, readers, tokens  # noqa: F401  they add their attacks
 
 HEAD = f"{'attack':34} {'p50':>6} {'p99':>6} {'max':>6} {'late':>5} {'gaps':>4} {'before':>7} {'peak':>7} {'after':>7}  ending   (ms, MiB)"
 

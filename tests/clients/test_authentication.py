@@ -1,10 +1,12 @@
 """Who a client is: each place of the token, and what a browser sees of a refusal."""
 
-import time
+import json, time
+
+import pytest
 
 from client import V1, enter, join, refused
 from gateway import SPEC
-from tokens import token
+from tokens import granted, token
 
 REQUIRED = {**SPEC["auth"], "mode": "Required"}
 PAGE = {"origin": "https://app.example"}
@@ -65,6 +67,23 @@ def test_the_first_message_may_bring_the_token(start):
     with join(gateway) as client:
         client.send(" " * 17_000)
         assert client.until_closed() == 1009
+
+
+@pytest.mark.parametrize("kind", ["subscribe", "unsubscribe", "message"])
+@pytest.mark.parametrize("channel", ["room.1", "public.a"])
+def test_what_stands_behind_a_first_token_waits_for_the_welcome(start, kind, channel):
+    """In one frame, and about a channel that the token subscribes by itself, too."""
+    gateway = start(auth={**REQUIRED, "firstMessage": "Allow"})
+    first = {"type": "authenticate", "payload": {"token": granted(channels=["room.1"], subscribe=["room.1"])}, "id": 1}
+    second = {"type": kind, "payload": {"channel": channel, "data": 1}, "id": 2}
+
+    with join(gateway) as client:
+        client.send(f"{json.dumps(first)}\n{json.dumps(second)}")
+        answers = [client.get() for _ in range(2)]
+        assert [it["type"] for it in answers] == ["authenticated", "welcome"]
+        while (answer := client.get()).get("id") != 2:
+            assert answer["type"] in ("join", "message"), answer
+        assert client.ask("ping") is None
 
 
 def test_a_page_is_told_by_a_close_what_it_cannot_see_as_a_status(start):

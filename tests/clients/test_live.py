@@ -6,6 +6,7 @@ import pytest
 
 from client import enter, outcome, refused
 from gateway import API_KEY, KEYS, SPEC, eventually
+from raw import HEAD, VERSION, dial
 from tokens import SECRET, granted, token
 
 
@@ -57,6 +58,22 @@ def test_a_change_counts_for_the_first_connection_after_it(start):
         gateway.change(missingOrigin=permission)
         time.sleep(1)  # as long as a change may take; whoever comes then is judged by it
         assert [outcome(gateway) for _ in range(4)] == [expected] * 4
+
+
+def test_a_handshake_is_judged_by_the_settings_at_its_end(start):
+    gateway = start(auth={**SPEC["auth"], "mode": "Required"})
+    head = f"GET /ws HTTP/1.1\r\n{HEAD}{VERSION}Authorization: Bearer {token()}\r\n"
+    slow = [dial(gateway) for _ in range(4)]
+    for tcp in slow:
+        tcp.sendall(head.encode())
+
+    mark = len(gateway.log)
+    gateway.secret("jwt", hmac=b"another-secret-of-thirty-two-byt")
+    gateway.wait_for("config_applied", mark)
+    for tcp in slow:
+        tcp.sendall(b"\r\n")
+        assert tcp.recv(1_000).startswith(b"HTTP/1.1 401 "), "the key was gone before the request was whole"
+        tcp.close()
 
 
 def test_kubernetes_swaps_a_link(start, tmp_path):

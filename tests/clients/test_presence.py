@@ -24,6 +24,17 @@ def test_members_are_told_with_what_their_token_says(start):
         assert nobody.welcome["connection"] in members
 
 
+def test_who_says_later_who_it_is_is_known_by_that(start):
+    gateway = start(auth={**SPEC["auth"], "firstMessage": "Allow"})
+
+    with enter(gateway) as client:
+        client.ask("subscribe", channel="room.1")
+        for info in [1, 2]:
+            client.ask("authenticate", token=granted(info={"n": info}))
+            member = {"user": "alice", "connection": client.welcome["connection"], "info": {"n": info}}
+            assert client.ask("presence", channel="room.1")["members"] == [member]
+
+
 def notice(client, seconds=5):
     """The next notice about somebody else; who joins is told of itself too."""
     while (envelope := client.get(seconds))["payload"].get("connection") == client.welcome["connection"]:

@@ -139,3 +139,29 @@ def test_what_the_history_lets_go_during_a_replay_is_a_gap(start):
     assert before == list(range(1, len(before) + 1)) and len(before) < 35
     assert behind == list(range(36, 61)) and gap == 36
 
+
+def test_a_replay_ends_with_its_epoch(start):
+    rules = lambda **history: [{**KEPT, **history}]
+    kept = rules(history={"messages": 100, "maxAge": "5m"})
+    gateway = start(channels=kept, maxMessageSize="2Mi", compression={"mode": "Disabled"}, limits={"sendQueueBytes": "64Mi"}, writeWait="1m")
+    with enter(gateway) as client:
+        at = position(client.ask("subscribe", channel="kept.a"))
+    for data in range(20):
+        gateway.publish("kept.a", [data, "x" * 1_000_000])
+
+    with Raw(gateway, receive_buffer=4096) as slow:
+        slow.say("subscribe", channel="kept.a", recover=at)
+        eventually(lambda: gateway.subscribers("kept.a"), "it is subscribed")
+        slow.frame()  # the answer: from here on the replay runs, and stands still
+        gateway.change(channels=rules())
+        gateway.change(channels=kept)
+        top = gateway.publish("kept.a", ["new"])
+        epoch, heard = at["epoch"], []
+        while heard[-1:] != [(top["epoch"], top["offset"])]:
+            envelope = json.loads(slow.frame()[2])
+            if envelope["type"] == "gap":
+                epoch = envelope["payload"].get("epoch")
+            else:
+                heard.append((epoch, envelope["payload"]["offset"]))
+        old = [offset for epoch, offset in heard if epoch == at["epoch"]]
+        assert heard == [(at["epoch"], offset) for offset in old] + heard[-1:] and len(old) < 20

@@ -3,7 +3,7 @@
 import json, time
 
 from client import V1, enter
-from gateway import eventually
+from gateway import ENDLESS, eventually
 from raw import CLOSE, TEXT, Raw
 
 BLOCK = "x" * 200_000
@@ -91,3 +91,31 @@ def test_an_idle_gateway_delivers_without_delay_and_a_batch_waits(start):
         assert min(delay(client) for _ in range(5)) < 0.1
         gateway.change(batching={"maxDelay": "400ms"})
         eventually(lambda: 0.35 < delay(client) < 2, "the delay counts")
+
+
+def test_what_a_crowd_is_told_keeps_nobody_else_from_being_heard(start):
+    """4,000 publications, each a walk of its own (`echo: false`), while another client asks and is answered."""
+    limits = {**ENDLESS, "connectRate": {"perSecond": 0, "burst": 0}, "sendQueueMessages": 10_000, "byteRate": {"perSecond": "1Gi", "burst": "1Gi"}}
+    gateway = start(limits=limits)
+    crowd = [Raw(gateway) for _ in range(500)]
+    for it in crowd:
+        it.say("subscribe", channel="public.crowd")
+    eventually(lambda: gateway.subscribers("public.crowd") == len(crowd), "all are subscribed")
+    received = lambda: gateway.metric("messages_received_total", type="message")
+    delivered = lambda: gateway.metric("messages_delivered_total")
+
+    with Raw(gateway) as publisher, enter(gateway) as other:
+        before = delivered()
+        text = json.dumps({"type": "message", "payload": {"channel": "public.crowd", "data": 1, "echo": False}}).encode()
+        for _ in range(4_000 // 250):
+            publisher.send(b" ".join([text] * 250))
+        eventually(lambda: received() == 4_000, "all is read")
+        answers = 0
+        while delivered() - before < 4_000 * len(crowd) / 2:
+            for _ in range(20):
+                assert other.ask("ping") is None
+                answers += 1
+    for it in crowd:
+        it.tcp.close()
+    # Half of the publications took thousands of walks; a turn is some of them.
+    assert answers > 40, f"{answers} answers meanwhile"

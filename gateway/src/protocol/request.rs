@@ -4,10 +4,10 @@
 //! from where the text is not JSON the rest is dropped with one `bad_request`. Values are borrowed
 //! from the frame; only a string with escapes in it is copied.
 
-use std::{borrow::Cow, fmt, iter};
+use std::{borrow::Cow, fmt};
 
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{StreamDeserializer, de::StrRead, value::RawValue};
 
 use super::{
     error::ErrorCode,
@@ -102,25 +102,47 @@ pub enum RequestError<'a> {
 /// The envelopes of a frame's text, in order, at most [`ENVELOPES_MAX`] and one error.
 ///
 /// Never empty: a frame with nothing in it is not an envelope either.
-pub fn envelopes(text: &str) -> impl Iterator<Item = Envelope<'_>> {
-    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Outer<'_>>();
-    let mut read = 0;
-    let mut is_over = false;
-    iter::from_fn(move || {
-        if is_over {
+pub fn envelopes(text: &str) -> Envelopes<'_> {
+    let values = serde_json::Deserializer::from_str(text).into_iter();
+    Envelopes { text, values, read: 0, is_over: false }
+}
+
+/// What [`envelopes`] gives.
+pub struct Envelopes<'a> {
+    text: &'a str,
+    values: StreamDeserializer<'a, StrRead<'a>, Outer<'a>>,
+    read: usize,
+    is_over: bool,
+}
+
+impl<'a> Envelopes<'a> {
+    /// What stands behind the last one that was given.
+    pub fn rest(&self) -> &'a str {
+        if self.is_over {
+            return "";
+        }
+        self.text.get(self.values.byte_offset()..).unwrap_or_default().trim_ascii()
+    }
+}
+
+impl<'a> Iterator for Envelopes<'a> {
+    type Item = Envelope<'a>;
+
+    fn next(&mut self) -> Option<Envelope<'a>> {
+        if self.is_over {
             return None;
         }
-        let envelope = match values.next() {
-            None if read > 0 => return None,
-            Some(Ok(Outer(object))) if read < ENVELOPES_MAX => Envelope::read(&object),
+        let envelope = match self.values.next() {
+            None if self.read > 0 => return None,
+            Some(Ok(Outer(object))) if self.read < ENVELOPES_MAX => Envelope::read(&object),
             _ => {
-                is_over = true;
+                self.is_over = true;
                 Envelope { id: None, request: Err(RequestError::BadRequest) }
             }
         };
-        read += 1;
+        self.read += 1;
         Some(envelope)
-    })
+    }
 }
 
 struct Outer<'a>(Object<'a, 3>);

@@ -3,10 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use headgate_crds::v1alpha1::{BrokerKind, RealtimeGatewaySpec};
-use tokio::{signal::unix::SignalKind, sync::watch};
-use tracing::info;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+};
+use tracing::{error, info};
 
-use super::stream;
 use crate::worker::pool::Pool;
 
 /// With the Memory broker who has moved is in another hub, so nobody is kept waiting.
@@ -33,37 +35,62 @@ pub enum Phase {
     Done,
 }
 
-/// Waits for SIGTERM or Ctrl-C.
-pub async fn signalled() {
-    let (Some(mut terminate), Some(mut interrupt)) =
-        (stream(SignalKind::terminate()), stream(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that end the process. Made once, before anything else: one that comes while nobody
+/// waits for it is not lost.
+#[derive(Debug)]
+pub struct Signals {
+    terminate: Option<Signal>,
+    interrupt: Option<Signal>,
+}
+
+impl Signals {
+    /// Listens from now on.
+    pub fn listen() -> Self {
+        // A stream that cannot be had never signals.
+        let stream = |kind| {
+            signal(kind)
+                .inspect_err(|error| error!(event = "signal_failed", %error, "cannot listen"))
+                .ok()
+        };
+        Self {
+            terminate: stream(SignalKind::terminate()),
+            interrupt: stream(SignalKind::interrupt()),
+        }
+    }
+
+    /// Waits for SIGTERM or Ctrl-C.
+    pub async fn any(&mut self) {
+        tokio::select! {
+            () = next(&mut self.terminate) => {}
+            () = next(&mut self.interrupt) => {}
+        }
+    }
+}
+
+async fn next(stream: &mut Option<Signal>) {
+    match stream {
+        Some(stream) => drop(stream.recv().await),
+        None => std::future::pending().await,
     }
 }
 
 /// Stays ready through the grace, then closes everybody; a Ctrl-C meanwhile ends at once.
 ///
 /// Another SIGTERM changes nothing: kubelet may repeat it, and tokio's handler stays.
-pub async fn drain(pool: &Pool, phase: &watch::Sender<Phase>, spec: &RealtimeGatewaySpec) {
+pub async fn drain(
+    pool: &Pool,
+    phase: &watch::Sender<Phase>,
+    spec: &RealtimeGatewaySpec,
+    signals: &mut Signals,
+) {
     let grace = spec.drain.endpoint_grace.get();
     let period = match spec.broker.kind {
         BrokerKind::Memory => spec.drain.period.get().min(MEMORY_PERIOD),
         BrokerKind::Nats => spec.drain.period.get(),
     };
-    let interrupt = async {
-        match stream(SignalKind::interrupt()) {
-            Some(mut interrupt) => drop(interrupt.recv().await),
-            None => std::future::pending().await,
-        }
-    };
     tokio::select! {
         () = close(pool, phase, grace, period) => {}
-        () = interrupt => info!(event = "drain_cut_short", "Ctrl-C: the rest is closed now"),
+        () = next(&mut signals.interrupt) => info!(event = "drain_cut_short", "Ctrl-C: the rest is closed now"),
     }
     pool.stop().await;
     phase.send_replace(Phase::Done);
@@ -87,4 +114,24 @@ async fn close(pool: &Pool, phase: &watch::Sender<Phase>, grace: Duration, perio
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_that_comes_while_nobody_waits_is_not_lost() {
+        let mut signals = Signals::listen();
+        drop(signals.any());
+
+        kill_process(getpid(), Signal::TERM).unwrap();
+        tokio::task::yield_now().await;
+
+        let told = timeout(Duration::from_secs(5), signals.any()).await;
+        assert!(told.is_ok(), "SIGTERM was not told within 5 s");
+    }
 }

@@ -8,15 +8,11 @@ mod window;
 
 use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::watch,
-};
+use tokio::{net::TcpListener, sync::watch};
 use tracing::{error, info};
 
 use self::{
-    drain::Phase,
+    drain::{Phase, Signals},
     node::{Node, Running},
     page::Page,
 };
@@ -50,6 +46,7 @@ pub async fn serve(options: Serve) -> ExitCode {
 }
 
 async fn try_serve(options: Serve) -> Result<(), ExitCode> {
+    let mut signals = Signals::listen();
     let Base { log, watched, metrics, traces, otlp, files_max, mut essential, sending } =
         start(&options)?;
     let internal = bind(options.internal_listen).await?;
@@ -85,7 +82,7 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
 
     let config = tokio::select! {
         config = watched.complete() => config.ok_or_else(|| ExitCode::from(exit::INTERNAL))?,
-        () = drain::signalled() => return Ok(()),
+        () = signals.any() => return Ok(()),
     };
     let (keys, keep) = jwks::keep(config.clone());
     let Started { pool, address, threads } = listen(Start {
@@ -117,14 +114,14 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
     }
 
     tokio::select! {
-        () = drain::signalled() => {}
+        () = signals.any() => {}
         _ = essential.join_next() => {
             error!(event = "failed", "a task that must not end has ended");
             return Err(ExitCode::from(exit::INTERNAL));
         }
     }
     let spec = Arc::clone(&config.borrow().spec);
-    drain::drain(&pool, &phase, &spec).await;
+    drain::drain(&pool, &phase, &spec, &mut signals).await;
     for thread in threads {
         // Joining waits, so it is done where waiting is allowed; a panic was told by its hook.
         let _ = tokio::task::spawn_blocking(move || thread.join()).await;
@@ -191,9 +188,4 @@ async fn alive(pool: Pool) {
         ticks.tick().await;
     }
     error!(event = "worker_dead", "a worker has stopped");
-}
-
-/// A signal stream that cannot be had never signals.
-fn stream(kind: SignalKind) -> Option<tokio::signal::unix::Signal> {
-    signal(kind).inspect_err(|error| error!(event = "signal_failed", %error, "cannot listen")).ok()
 }

@@ -33,8 +33,6 @@ use crate::{
 pub struct Admission {
     /// What all workers look at.
     pub shared: Arc<Shared>,
-    /// The configuration when it was accepted: a change is for the next one.
-    pub settings: Arc<Settings>,
     /// Who is at the other end of the socket, or behind it where a PROXY header said so.
     pub peer: IpAddr,
 }
@@ -71,7 +69,9 @@ pub enum Admittance {
 impl Admission {
     /// Decides about a request.
     pub fn admit(&self, parts: &Parts) -> Result<Admitted, Refusal> {
-        let spec = self.settings.spec();
+        // As they are now, however long the request took: a key that was removed meanwhile is gone.
+        let settings = self.shared.settings.load_full();
+        let spec = settings.spec();
         let is_echo = self.shared.echo.as_deref().is_some_and(|echo| echo == parts.uri.path());
         let path = if is_echo { parts.uri.path() } else { &spec.path };
         let compression = spec.compression.mode == CompressionMode::Shared;
@@ -87,7 +87,7 @@ impl Admission {
             places: SmallVec::new(),
             span: None,
         };
-        self.take_places(&mut admitted)?;
+        self.take_places(&settings, &mut admitted)?;
         if is_echo {
             return Ok(admitted);
         }
@@ -98,16 +98,16 @@ impl Admission {
             return Err(Refusal::Origin);
         }
         if spec.auth.mode != AuthMode::Disabled {
-            let verifier = house.map_or(&*self.settings.verifier, |house| &house.verifier);
-            self.authenticate(parts, verifier, &mut admitted)?;
+            let verifier = house.map_or(&*settings.verifier, |house| &house.verifier);
+            self.authenticate(parts, &settings, verifier, &mut admitted)?;
         }
         let traceparent = parts.headers.get("traceparent").map(http::HeaderValue::as_bytes);
         admitted.span = self.shared.traces.connection(traceparent, SystemTime::now());
         Ok(admitted)
     }
 
-    fn take_places(&self, admitted: &mut Admitted) -> Result<(), Refusal> {
-        let Self { shared, settings, .. } = self;
+    fn take_places(&self, settings: &Settings, admitted: &mut Admitted) -> Result<(), Refusal> {
+        let shared = &self.shared;
         let limits = &settings.spec().limits;
         let now_ms = shared.now_ms();
         if admitted.admittance != Admittance::Echo {
@@ -132,19 +132,22 @@ impl Admission {
     fn authenticate(
         &self,
         parts: &Parts,
+        settings: &Settings,
         verifier: &Verifier,
         admitted: &mut Admitted,
     ) -> Result<(), Refusal> {
-        let auth = &self.settings.spec().auth;
+        let auth = &settings.spec().auth;
         let is_page = parts.headers.contains_key(header::ORIGIN);
         let told = |reason, refusal| {
             if is_page { Ok(Admittance::Doomed(reason)) } else { Err(refusal) }
         };
-        match self.identify(parts, verifier, &admitted.upgrade) {
+        let is_in_query = auth.token_in_query == Permission::Allow;
+        let query = parts.uri.query().filter(|_| is_in_query);
+        match self.identify(parts, query, verifier, &admitted.upgrade) {
             Ok(Some(identity)) => {
                 admitted.identity = identity;
                 if let Some(user) = &admitted.identity.user {
-                    let users_max = self.settings.spec().limits.connections_per_user;
+                    let users_max = settings.spec().limits.connections_per_user;
                     match self.shared.load.user(user, users_max) {
                         Ok(place) => admitted.places.push(place),
                         Err(refusal) => {
@@ -171,11 +174,10 @@ impl Admission {
     fn identify(
         &self,
         parts: &Parts,
+        query: Option<&str>,
         verifier: &Verifier,
         upgrade: &Upgrade,
     ) -> Result<Option<Identity>, TokenError> {
-        let is_in_query = self.settings.spec().auth.token_in_query == Permission::Allow;
-        let query = parts.uri.query().filter(|_| is_in_query);
         let token = bearer(&parts.headers)
             .or(upgrade.token.as_ref().map(|it| it.0.as_str()))
             .or_else(|| query?.split('&').find_map(|it| it.strip_prefix("token=")));

@@ -79,6 +79,7 @@ impl Worker {
             }
             self.identified(key, id, identity, now);
             self.check_rights(key);
+            self.join_again(key);
             return Ok(());
         }
         if let Some(user) = &identity.user {
@@ -91,6 +92,7 @@ impl Worker {
         connection.stage = Stage::Opening(0);
         self.identified(key, id, identity, now);
         self.greet(key);
+        self.join_again(key);
         Ok(())
     }
 

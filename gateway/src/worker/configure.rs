@@ -96,6 +96,15 @@ impl Worker {
 
     /// Says who is here in the channels whose presence was switched on.
     fn join_anew(&self, key: ConnectionKey, old: &Settings) {
+        self.join(key, |topic| old.presence(topic).is_none());
+    }
+
+    /// Says who is here now, where somebody else was known to be.
+    pub fn join_again(&self, key: ConnectionKey) {
+        self.join(key, |_| true);
+    }
+
+    fn join(&self, key: ConnectionKey, is_meant: impl Fn(&Topic) -> bool) {
         let Some(connection) = self.connections.get(key.slot()).filter(|it| it.key == key) else {
             return;
         };
@@ -103,7 +112,7 @@ impl Worker {
             .subscriptions
             .iter()
             .filter_map(|it| self.subscribers.topic(it.topic))
-            .filter(|topic| old.presence(topic).is_none())
+            .filter(|topic| is_meant(topic))
             .filter_map(|topic| Some((topic.clone(), self.settings.presence(topic)?)))
             .map(|(topic, mode)| (topic, self.member(connection), mode))
             .collect();

@@ -63,6 +63,8 @@ pub struct Connection {
     /// What came and was not read: behind the request, or more than the client's turn.
     pub unread: Option<Bytes>,
     pub identity: Identity,
+    /// Envelopes that came in one frame with the first token.
+    pub unasked: Option<Box<str>>,
     /// Given back when the connection is dropped.
     pub places: SmallVec<[Place; 2]>,
     pub span: Option<Box<Span>>,
@@ -143,6 +145,8 @@ pub struct Held {
     pub is_attached: bool,
     /// Whether the home has more to replay.
     pub more: More,
+    /// The session does not open before it is.
+    pub opens: bool,
     pub replay: VecDeque<Arc<Publication>>,
     pub waiting: VecDeque<Arc<Publication>>,
     pub waiting_bytes: usize,

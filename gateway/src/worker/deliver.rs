@@ -3,19 +3,22 @@
 //! A publication was encoded once, at its home. The walk tries each socket directly; only what a
 //! socket does not take goes to that connection's outbox, and only then is a task woken.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{cell::RefCell, iter::Peekable, sync::Arc, time::Duration, vec::Drain};
 
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    connection::{Connection, Sent, State, Tenths},
+    connection::{Connection, Sent, Stage, State, Tenths},
     life::Worker,
     message::Message,
     settings::Settings,
 };
 use crate::{
     broker::{Announcement, Publication, Reset},
-    hub::outbox::{Bounds, Item, Joining},
+    hub::{
+        outbox::{Bounds, Item, Joining},
+        subscribers::Subscriber,
+    },
     protocol::{Dialect, encoded::Encoded, reply},
     websocket::{
         deflate::{Deflater, window_holds},
@@ -29,6 +32,24 @@ const CLOCK_EVERY: u64 = 256;
 /// The most bytes that are laid out together: a socket that takes a part of them keeps the rest.
 const RUN_BYTES_MAX: usize = 64 * 1024;
 
+/// How long messages are handled before the sockets and the clock have their turn.
+const TURN: Duration = Duration::from_millis(10);
+
+/// Messages between two looks at the clock, where none was a walk.
+const MESSAGES_PER_LOOK: usize = 16;
+
+/// What was taken out of the mailbox together.
+pub type Messages<'a> = Peekable<Drain<'a, Message>>;
+
+/// How far a turn came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// There is more to do.
+    Over,
+    /// Everything is done.
+    Done,
+}
+
 /// Several publications of one topic that queued up while the last walk ran.
 struct Run<'a> {
     publications: &'a [Arc<Publication>],
@@ -39,11 +60,21 @@ struct Run<'a> {
 }
 
 impl Worker {
-    /// Does what messages say; publications of one topic that stand together go out together.
-    pub fn handle(&mut self, batch: &mut Vec<Message>) {
+    /// Does what messages say, for one turn; publications of one topic that stand together go out
+    /// together.
+    pub fn handle(&mut self, batch: &mut Messages<'_>) -> Turn {
         let limit = self.settings.spec().batching.max_messages as usize;
-        let mut batch = batch.drain(..).peekable();
-        while let Some(message) = batch.next() {
+        let began = self.now;
+        for count in 1_usize.. {
+            // A walk has looked at the clock already.
+            if count.is_multiple_of(MESSAGES_PER_LOOK) {
+                self.wake();
+            }
+            if self.now.saturating_sub(began) > TURN {
+                return Turn::Over;
+            }
+            let Some(message) = batch.next() else { break };
+            self.shared.took(self.index, &message);
             let Message::Deliver(first) = message else {
                 self.one(message);
                 continue;
@@ -55,11 +86,14 @@ impl Worker {
             run.push(first);
             while run.len() < limit {
                 let is_same = |next: &Message| matches!(next, Message::Deliver(next) if next.topic == topic && next.exclude.is_none());
-                let Some(Message::Deliver(next)) = batch.next_if(is_same) else { break };
+                let Some(message) = batch.next_if(is_same) else { break };
+                self.shared.took(self.index, &message);
+                let Message::Deliver(next) = message else { break };
                 run.push(next);
             }
             self.deliver(&run);
         }
+        Turn::Done
     }
 
     /// Hands publications of one topic to everybody who listens.
@@ -130,7 +164,9 @@ impl Worker {
     pub fn announce(&mut self, announcement: &Announcement) {
         let Some(id) = self.subscribers.find(&announcement.topic) else { return };
         for subscriber in self.subscribers.of(id).to_vec() {
-            self.send(subscriber.slot(), &announcement.envelope);
+            if self.has_begun(subscriber) {
+                self.send(subscriber.slot(), &announcement.envelope);
+            }
         }
     }
 
@@ -150,8 +186,20 @@ impl Worker {
             if let State::Held(held) = &mut it.state {
                 held.begin_anew();
             }
-            self.send(subscriber.slot(), &gap);
+            if self.has_begun(subscriber) {
+                self.send(subscriber.slot(), &gap);
+            }
         }
+    }
+
+    /// Whether a client was told of a subscription, by `subscribed` or by `welcome`.
+    fn has_begun(&self, subscriber: Subscriber) -> bool {
+        let Some(connection) = self.connections.get(subscriber.slot()) else { return false };
+        let is_attached = connection
+            .subscriptions
+            .get(subscriber.index as usize)
+            .is_some_and(|it| !matches!(&it.state, State::Held(held) if !held.is_attached));
+        is_attached && !matches!(connection.stage, Stage::Opening(_))
     }
 
     /// Tells everybody here that messages may have been lost, in every channel.
@@ -161,7 +209,9 @@ impl Worker {
             let Some(id) = self.subscribers.find(&topic) else { continue };
             let gap = Encoded::text(96, |out| reply::gap(out, topic.name(), None));
             for subscriber in self.subscribers.of(id).to_vec() {
-                self.send(subscriber.slot(), &gap);
+                if self.has_begun(subscriber) {
+                    self.send(subscriber.slot(), &gap);
+                }
             }
         }
     }

@@ -82,7 +82,9 @@ impl Worker {
             if is_over {
                 return Poll::Ready(Turn::Over);
             }
-            if let Some(unread) = connection.unread.take() {
+            if let Some(unasked) = connection.unasked.take() {
+                self.requests(key, &unasked);
+            } else if let Some(unread) = connection.unread.take() {
                 self.received(key, &mut unread.to_vec());
             } else if self.read(key, cx).is_pending() {
                 return Poll::Pending;

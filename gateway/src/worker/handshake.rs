@@ -1,6 +1,6 @@
 //! From an accepted socket to a connection: PROXY header, TLS, upgrade, and a task of its own.
 //!
-//! All of it within `handshakeTimeout`, and by the settings of when it was accepted.
+//! All of it within `handshakeTimeout`; who may come in is judged by the settings at its end.
 
 use std::{
     cell::RefCell,
@@ -78,8 +78,7 @@ impl Handshake {
             first = behind;
         }
         let tcp = Prefixed::new(first, tcp);
-        let (shared, settings) = (Arc::clone(&self.shared), Arc::clone(&self.settings));
-        let admission = Admission { shared, settings, peer };
+        let admission = Admission { shared: Arc::clone(&self.shared), peer };
         match &self.settings.config.tls {
             None => {
                 let Upgraded { stream, early, admitted } = upgrade(tcp, &admission).await?;
@@ -181,6 +180,7 @@ impl Worker {
             waker: None,
             opened_ms: now_ms,
             unread: Some(early).filter(|it| !it.is_empty()),
+            unasked: None,
             places,
             span,
         };

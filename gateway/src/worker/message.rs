@@ -11,7 +11,7 @@ use crate::{
         Announcement, Attached, ClientPosition, HistoryError, HistoryPage, Member, Members,
         Position, PresenceMode, Publication, Publish, Reset,
     },
-    protocol::{close::CloseReason, encoded::Encoded, topic::Topic},
+    protocol::{Dialect, close::CloseReason, encoded::Encoded, topic::Topic},
 };
 
 /// Something for a worker to do.
@@ -50,6 +50,19 @@ pub enum Message {
     Answer(ConnectionKey, Option<Box<str>>, Topic, Answered),
     /// From everywhere else.
     Command(Command),
+}
+
+impl Message {
+    /// About what a publication costs while it waits here.
+    pub fn bytes(&self) -> usize {
+        /// So that many small ones are not too many.
+        const EACH: usize = 1_024;
+        match self {
+            Self::Publish(publish, _) => EACH + publish.data.len(),
+            Self::Deliver(publication) => EACH + publication.payload(Dialect::V1).len(),
+            _ => 0,
+        }
+    }
 }
 
 /// A worker's wish for what is published to a topic.

@@ -109,6 +109,7 @@ impl Pool {
             house,
             echo,
             workers: mailboxes.into_iter().map(Side::new).collect(),
+            behind: 0.into(),
         });
         let mut threads = Vec::new();
         for (index, (listener, inbox)) in listeners.into_iter().zip(inboxes).enumerate() {

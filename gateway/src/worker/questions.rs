@@ -1,6 +1,6 @@
 //! What the server API asks of the workers: of a topic's home, or of all of them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -17,6 +17,9 @@ use crate::{
     protocol::topic::Topic,
 };
 
+/// How often a publisher looks whether the workers have caught up.
+const CATCH_UP_LOOK: Duration = Duration::from_millis(10);
+
 /// A worker does not answer: it has stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a worker does not answer")]
@@ -30,7 +33,11 @@ impl Pool {
     ) -> Result<T, Unavailable> {
         let (done, answer) = oneshot::channel();
         let home = self.shared.workers.get(self.shared.homes.of(topic)).ok_or(Unavailable)?;
-        home.mailbox.send(message(Asker::Api(done))).await.map_err(|_| Unavailable)?;
+        let message = message(Asker::Api(done));
+        let room = home.mailbox.reserve().await.map_err(|_| Unavailable)?;
+        // Nothing is awaited between the two, or who gives up waiting would be counted for ever.
+        self.shared.waits(home, &message);
+        room.send(message);
         answer.await.map_err(|_| Unavailable)
     }
 
@@ -61,6 +68,9 @@ impl Pool {
 
     /// Publishes; back when it is handed to every worker, and kept where the topic has history.
     pub async fn publish(&self, publish: Publish) -> Result<Option<Position>, Unavailable> {
+        while self.shared.is_behind() {
+            tokio::time::sleep(CATCH_UP_LOOK).await;
+        }
         let topic = publish.topic.clone();
         self.ask_home(&topic, |asker| Message::Publish(publish, asker)).await
     }

@@ -41,7 +41,7 @@ impl Worker {
         held.replay = missed.into();
         held.more = if more { More::Yes } else { More::No };
         let replies = std::mem::take(&mut held.replies);
-        if replies.is_empty() {
+        if std::mem::take(&mut held.opens) {
             // The welcome names the position.
             self.opened_one(*key);
         }

@@ -5,6 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use headgate_crds::value::ChannelPattern;
 
 use super::{
+    connection::Stage,
     key::ConnectionKey,
     life::Worker,
     message::{Asker, HistoryQuestion, Message},
@@ -51,10 +52,15 @@ impl Worker {
     pub fn requests(&mut self, key: ConnectionKey, text: &str) {
         let began = self.shared.now();
         let mut read = 0;
-        for Envelope { id, request } in envelopes(text) {
-            if self.find(key).is_none_or(|it| it.closing.is_some()) {
+        let mut envelopes = envelopes(text);
+        while let Some(connection) = self.find(key).filter(|it| it.closing.is_none()) {
+            if matches!(connection.stage, Stage::Opening(_)) {
+                // What stands behind a first token waits for the `welcome`.
+                connection.unasked =
+                    Some(envelopes.rest()).filter(|it| !it.is_empty()).map(Box::from);
                 break;
             }
+            let Some(Envelope { id, request }) = envelopes.next() else { break };
             read += 1;
             match request {
                 Err(error) => self.misunderstood(key, id, &error),
@@ -217,10 +223,15 @@ impl Worker {
         let topic = Topic::channel(ChannelName::parse(channel)?);
         let settings = Arc::clone(&self.settings);
         let names = self.shared.names;
+        let is_behind = self.shared.is_behind();
         let Some(connection) = self.find(key) else { return Ok(()) };
         let Identity { user, .. } = &connection.identity;
         if !rights::may_publish(settings.rule(channel), &connection.identity, channel) {
             return Err(ErrorCode::Forbidden.into());
+        }
+        if is_behind {
+            // What all publish is more than can be handed to those who listen.
+            return Err(ErrorCode::Unavailable.into());
         }
         let retry = retry.map(|text| match user {
             Some(user) => Key::new(KeyScope::User(user), text),

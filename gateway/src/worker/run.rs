@@ -6,6 +6,7 @@ use tokio::{net::TcpListener, sync::mpsc, task::LocalSet, time::timeout};
 
 use super::{
     connection::CLOSE_MS,
+    deliver::{Messages, Turn},
     life::Worker,
     listen,
     message::{Command, Message},
@@ -37,10 +38,10 @@ pub fn work(
         let mut batch = Vec::new();
         while inbox.recv_many(&mut batch, BATCH).await > 0 {
             let is_last = batch.iter().any(|it| matches!(it, Message::Command(Command::Stop)));
-            {
-                let mut worker = worker.borrow_mut();
-                worker.wake();
-                worker.handle(&mut batch);
+            let mut messages = batch.drain(..).peekable();
+            while turn(&worker, &mut messages) == Turn::Over {
+                // The sockets and the clock come between.
+                tokio::task::yield_now().await;
             }
             if is_last {
                 // The close frames go out before the process ends.
@@ -49,6 +50,12 @@ pub fn work(
             }
         }
     });
+}
+
+fn turn(worker: &Rc<RefCell<Worker>>, messages: &mut Messages<'_>) -> Turn {
+    let mut worker = worker.borrow_mut();
+    worker.wake();
+    worker.handle(messages)
 }
 
 async fn gone(worker: &Rc<RefCell<Worker>>) {

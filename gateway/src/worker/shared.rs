@@ -25,6 +25,9 @@ use crate::{
     telemetry::{metrics::Metrics, trace::Traces},
 };
 
+/// What may wait for one worker in publications; beyond it nobody may publish until it has caught up.
+const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// What all workers may look at.
 #[derive(Debug)]
 pub struct Shared {
@@ -57,6 +60,8 @@ pub struct Shared {
     /// The path of the public port that echoes, for the conformance suite.
     pub echo: Option<String>,
     pub(super) workers: Vec<Side>,
+    /// How many workers have more to do than may wait.
+    pub(super) behind: AtomicUsize,
 }
 
 /// A page that this process serves itself: it may connect whatever `allowedOrigins` says, and its
@@ -69,10 +74,32 @@ pub struct House {
     pub verifier: Verifier,
 }
 
+/// Bytes of the publications that wait for one worker. Who crosses the bound says so once, so that
+/// a publisher has one number to look at, and one that hardly ever changes.
+#[derive(Debug, Default)]
+struct Waiting(AtomicUsize);
+
+impl Waiting {
+    fn begin(&self, bytes: usize, behind: &AtomicUsize) {
+        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
+        if before <= WAITING_BYTES_MAX && before + bytes > WAITING_BYTES_MAX {
+            behind.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn end(&self, bytes: usize, behind: &AtomicUsize) {
+        let before = self.0.fetch_sub(bytes, Ordering::Relaxed);
+        if before > WAITING_BYTES_MAX && before - bytes <= WAITING_BYTES_MAX {
+            behind.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// What others may look at of one worker.
 #[derive(Debug)]
 pub(super) struct Side {
     pub mailbox: mpsc::Sender<Message>,
+    waiting: Waiting,
     /// A message for it was lost: its clients are to be told.
     is_lost: AtomicBool,
     /// When it last showed life, in milliseconds.
@@ -87,6 +114,7 @@ impl Side {
     pub fn new(mailbox: mpsc::Sender<Message>) -> Self {
         Self {
             mailbox,
+            waiting: Waiting::default(),
             is_lost: AtomicBool::new(false),
             beat_ms: AtomicU64::new(0),
             idle: AtomicUsize::new(0),
@@ -115,11 +143,34 @@ impl Shared {
     /// clients so.
     pub fn send(&self, worker: usize, message: Message) -> bool {
         let Some(side) = self.workers.get(worker) else { return false };
+        let bytes = message.bytes();
+        side.waiting.begin(bytes, &self.behind);
         let is_sent = side.mailbox.try_send(message).is_ok();
         if !is_sent {
+            side.waiting.end(bytes, &self.behind);
             side.is_lost.store(true, Ordering::Relaxed);
         }
         is_sent
+    }
+
+    /// A publication is going to wait for a worker, however long its mailbox is full.
+    pub(super) fn waits(&self, side: &Side, message: &Message) {
+        side.waiting.begin(message.bytes(), &self.behind);
+    }
+
+    /// A worker begins with a message that waited for it.
+    pub fn took(&self, worker: usize, message: &Message) {
+        let bytes = message.bytes();
+        if bytes > 0
+            && let Some(side) = self.workers.get(worker)
+        {
+            side.waiting.end(bytes, &self.behind);
+        }
+    }
+
+    /// Whether more is published than the workers can hand to those who listen.
+    pub fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed) > 0
     }
 
     /// Says something to the worker that is a topic's home.
@@ -190,4 +241,27 @@ pub fn millis(time: Duration) -> u64 {
 /// Seconds since 1970.
 pub fn unix_now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |it| it.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_behind_while_more_waits_than_may() {
+        let (waiting, other, behind) =
+            (Waiting::default(), Waiting::default(), AtomicUsize::default());
+        let look = || behind.load(Ordering::Relaxed);
+
+        waiting.begin(WAITING_BYTES_MAX, &behind);
+        other.begin(WAITING_BYTES_MAX, &behind);
+        assert_eq!(look(), 0);
+        waiting.begin(1, &behind);
+        waiting.begin(1, &behind);
+        assert_eq!(look(), 1);
+        waiting.end(1, &behind);
+        assert_eq!(look(), 1);
+        waiting.end(1, &behind);
+        assert_eq!(look(), 0);
+    }
 }

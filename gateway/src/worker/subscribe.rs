@@ -35,6 +35,7 @@ impl Worker {
     /// Subscribes a connection that is not subscribed yet.
     pub fn subscribe(&mut self, key: ConnectionKey, topic: &Topic, begin: Begin) {
         let is_granted = matches!(begin, Begin::Application);
+        let opens = matches!(begin, Begin::Opening);
         let (replies, recover): (SmallVec<[_; 1]>, _) = match begin {
             Begin::Opening => (SmallVec::new(), None),
             Begin::Client(id, recover) => (smallvec![id], recover),
@@ -46,6 +47,7 @@ impl Worker {
             replies,
             recover,
             is_attached: false,
+            opens,
             more: More::No,
             replay: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -107,9 +109,6 @@ impl Worker {
             _ => SmallVec::new(),
         };
         self.remove(key, index);
-        if replies.is_empty() {
-            self.opened_one(key);
-        }
         for id in replies {
             let code = ErrorCode::Unavailable;
             self.error(key.slot(), id.as_deref(), code, code.words());
@@ -177,6 +176,7 @@ impl Worker {
             return;
         }
         let gone = connection.subscriptions.swap_remove(index);
+        let opens = matches!(&gone.state, State::Held(held) if held.opens);
         if let Some(moved) = connection.subscriptions.get(index) {
             #[expect(clippy::cast_possible_truncation, reason = "the limit is far below 2^32")]
             self.subscribers.reindex(moved.topic, moved.place, index as u32);
@@ -191,8 +191,7 @@ impl Worker {
         {
             it.place = place;
         }
-        let Some(topic) = topic else { return };
-        if !topic.is_reserved() {
+        if let Some(topic) = topic.filter(|it| !it.is_reserved()) {
             self.counts.sizes.subscriptions -= 1;
             if self.settings.presence(&topic).is_some() {
                 let name = self.shared.names.name(key);
@@ -201,6 +200,10 @@ impl Worker {
         }
         if let Some(topic) = emptied {
             self.shared.to_home(&topic, Message::Detach(topic.clone(), self.index));
+        }
+        if opens {
+            // Nobody answers for it any more.
+            self.opened_one(key);
         }
     }
 }
