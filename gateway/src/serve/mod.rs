@@ -97,7 +97,7 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
     essential.spawn(follow(config.clone(), log.handle(), otlp));
     essential.spawn(keep.run());
     essential.spawn(apply(pool.clone(), config.clone(), keys.verifier.clone(), files_max));
-    essential.spawn(alive(pool.clone()));
+    let alive = essential.spawn(alive(pool.clone()));
     let now = Running {
         pool: pool.clone(),
         config: config.clone(),
@@ -120,6 +120,8 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
             return Err(ExitCode::from(exit::INTERNAL));
         }
     }
+    // From here on workers end because they are told to.
+    alive.abort();
     let spec = Arc::clone(&config.borrow().spec);
     drain::drain(&pool, &phase, &spec, &mut signals).await;
     for thread in threads {
