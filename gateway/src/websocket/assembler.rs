@@ -76,7 +76,7 @@ impl Assembler {
     }
 
     /// How many bytes of the heap this connection's reader holds.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn heap_bytes(&self) -> usize {
         self.lent.capacity() + self.partial.as_ref().map_or(0, |partial| partial.heap_bytes())
     }

@@ -91,7 +91,7 @@ impl Inflater {
     }
 
     /// How many bytes of the heap the last message holds.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn heap_bytes(&self) -> usize {
         self.message.capacity()
     }

@@ -89,7 +89,7 @@ impl Message {
     }
 
     /// How many bytes of the heap it holds.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn heap_bytes(&self) -> usize {
         self.payload.capacity()
     }

@@ -49,7 +49,7 @@ impl Partial {
             || self.frame.as_ref().is_some_and(|frame| matches!(frame.body, Body::Data(_)))
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn heap_bytes(&self) -> usize {
         let body = match self.frame.as_ref().map(|frame| &frame.body) {
             Some(Body::Control(_, payload)) => payload.capacity(),
