@@ -67,9 +67,9 @@ def test_a_handshake_is_judged_by_the_settings_at_its_end(start):
     for tcp in slow:
         tcp.sendall(head.encode())
 
-    mark = len(gateway.log)
-    gateway.secret("jwt", hmac=b"another-secret-of-thirty-two-byt")
-    gateway.wait_for("config_applied", mark)
+    other = b"another-secret-of-thirty-two-byt"
+    gateway.secret("jwt", hmac=other)
+    eventually(lambda: outcome(gateway, bearer=token(secret=other)) == "open", "the new key is in use")
     for tcp in slow:
         tcp.sendall(b"\r\n")
         assert tcp.recv(1_000).startswith(b"HTTP/1.1 401 "), "the key was gone before the request was whole"
