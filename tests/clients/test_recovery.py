@@ -1,6 +1,7 @@
 """Recovery after a cut: exactly what was missed, or word that something is lost."""
 
 import json
+from contextlib import contextmanager
 
 from client import enter
 from gateway import ENDLESS, eventually
@@ -99,12 +100,9 @@ def test_a_long_recovery_has_an_exact_seam(start):
             assert found == list(range(2050)) and offsets == sorted(set(offsets))
 
 
-def replay_that_stands_still(start, messages):
-    """What a client gets that reads nothing while 40 more publications come: envelopes up to the last."""
-    gateway = start(
-        channels=[{**KEPT, "history": {"messages": messages, "maxAge": "5m"}}], maxMessageSize="2Mi", compression={"mode": "Disabled"},
-        limits={"sendQueueMessages": 8, "sendQueueBytes": "64Mi"}, writeWait="1m",
-    )
+@contextmanager
+def standing_still(gateway):
+    """A client that reads nothing while 20 publications of 1 MB are replayed to it, and the position they are behind."""
     with enter(gateway) as client:
         at = position(client.ask("subscribe", channel="kept.a"))
     for data in range(20):
@@ -114,6 +112,16 @@ def replay_that_stands_still(start, messages):
         slow.say("subscribe", channel="kept.a", recover=at)
         eventually(lambda: gateway.subscribers("kept.a"), "it is subscribed")
         slow.frame()  # the answer: from here on the replay runs, and stands still
+        yield slow, at
+
+
+def replay_that_stands_still(start, messages):
+    """What a client gets that reads nothing while 40 more publications come: envelopes up to the last."""
+    gateway = start(
+        channels=[{**KEPT, "history": {"messages": messages, "maxAge": "5m"}}], maxMessageSize="2Mi", compression={"mode": "Disabled"},
+        limits={"sendQueueMessages": 8, "sendQueueBytes": "64Mi"}, writeWait="1m",
+    )
+    with standing_still(gateway) as (slow, _):
         for data in range(20, 60):
             gateway.publish("kept.a", [data])
         envelopes = []
@@ -144,15 +152,7 @@ def test_a_replay_ends_with_its_epoch(start):
     rules = lambda **history: [{**KEPT, **history}]
     kept = rules(history={"messages": 100, "maxAge": "5m"})
     gateway = start(channels=kept, maxMessageSize="2Mi", compression={"mode": "Disabled"}, limits={"sendQueueBytes": "64Mi"}, writeWait="1m")
-    with enter(gateway) as client:
-        at = position(client.ask("subscribe", channel="kept.a"))
-    for data in range(20):
-        gateway.publish("kept.a", [data, "x" * 1_000_000])
-
-    with Raw(gateway, receive_buffer=4096) as slow:
-        slow.say("subscribe", channel="kept.a", recover=at)
-        eventually(lambda: gateway.subscribers("kept.a"), "it is subscribed")
-        slow.frame()  # the answer: from here on the replay runs, and stands still
+    with standing_still(gateway) as (slow, at):
         gateway.change(channels=rules())
         gateway.change(channels=kept)
         top = gateway.publish("kept.a", ["new"])

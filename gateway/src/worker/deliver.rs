@@ -164,9 +164,7 @@ impl Worker {
     pub fn announce(&mut self, announcement: &Announcement) {
         let Some(id) = self.subscribers.find(&announcement.topic) else { return };
         for subscriber in self.subscribers.of(id).to_vec() {
-            if self.has_begun(subscriber) {
-                self.send(subscriber.slot(), &announcement.envelope);
-            }
+            self.tell(subscriber, &announcement.envelope);
         }
     }
 
@@ -186,20 +184,20 @@ impl Worker {
             if let State::Held(held) = &mut it.state {
                 held.begin_anew();
             }
-            if self.has_begun(subscriber) {
-                self.send(subscriber.slot(), &gap);
-            }
+            self.tell(subscriber, &gap);
         }
     }
 
-    /// Whether a client was told of a subscription, by `subscribed` or by `welcome`.
-    fn has_begun(&self, subscriber: Subscriber) -> bool {
-        let Some(connection) = self.connections.get(subscriber.slot()) else { return false };
+    /// Sends something about a subscription, if the client was told of it by `subscribed` or `welcome`.
+    fn tell(&mut self, subscriber: Subscriber, envelope: &Encoded) {
+        let Some(connection) = self.connections.get(subscriber.slot()) else { return };
         let is_attached = connection
             .subscriptions
             .get(subscriber.index as usize)
             .is_some_and(|it| !matches!(&it.state, State::Held(held) if !held.is_attached));
-        is_attached && !matches!(connection.stage, Stage::Opening(_))
+        if is_attached && !matches!(connection.stage, Stage::Opening(_)) {
+            self.send(subscriber.slot(), envelope);
+        }
     }
 
     /// Tells everybody here that messages may have been lost, in every channel.
@@ -209,9 +207,7 @@ impl Worker {
             let Some(id) = self.subscribers.find(&topic) else { continue };
             let gap = Encoded::text(96, |out| reply::gap(out, topic.name(), None));
             for subscriber in self.subscribers.of(id).to_vec() {
-                if self.has_begun(subscriber) {
-                    self.send(subscriber.slot(), &gap);
-                }
+                self.tell(subscriber, &gap);
             }
         }
     }

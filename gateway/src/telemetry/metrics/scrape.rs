@@ -35,19 +35,21 @@ impl Metrics {
     }
 }
 
+fn by_result(register: &Register, name: &str, help: &str, counts: [(&'static str, u64); 2]) {
+    let family = register.family(name, help, "result", &counts.map(|(result, _)| result));
+    for (result, count) in counts {
+        family.add(result, count);
+    }
+}
+
 /// What stands elsewhere as a registry of its own, so that nothing has to be kept in step.
 fn scraped(scrape: &Scrape<'_>) -> Registry {
     let Scrape { now, config, keys, log_lines_dropped, spans_dropped } = *scrape;
     let register = Register::new();
 
-    let reloads = register.family(
-        "config_reloads_total",
-        "Configurations that were read, by result.",
-        "result",
-        &["applied", "refused"],
-    );
-    reloads.add("applied", config.applied);
-    reloads.add("refused", config.refused);
+    let help = "Configurations that were read, by result.";
+    let counts = [("applied", config.applied), ("refused", config.refused)];
+    by_result(&register, "config_reloads_total", help, counts);
     register
         .gauge("config_refused", "1 while the manifest or its Secrets are not what is applied.")
         .set(config.refusal.is_some().into());
@@ -66,14 +68,9 @@ fn scraped(scrape: &Scrape<'_>) -> Registry {
         register.gauge("certificate_expiry_seconds", help).set(not_after - unix(now));
     }
     if let Some(keys) = keys {
-        let fetches = register.family(
-            "jwks_fetches_total",
-            "Fetches of the identity provider's key set, by result.",
-            "result",
-            &["fetched", "failed"],
-        );
-        fetches.add("fetched", keys.fetched);
-        fetches.add("failed", keys.failed);
+        let help = "Fetches of the identity provider's key set, by result.";
+        let counts = [("fetched", keys.fetched), ("failed", keys.failed)];
+        by_result(&register, "jwks_fetches_total", help, counts);
         register
             .gauge("jwks_keys", "Keys of the identity provider that verify tokens now.")
             .set(size(keys.keys));
