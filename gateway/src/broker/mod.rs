@@ -21,6 +21,7 @@ mod answer;
 mod epochs;
 mod ledger;
 mod memory;
+pub mod nats;
 mod roster;
 mod stream;
 

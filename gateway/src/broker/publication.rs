@@ -58,6 +58,11 @@ impl Key {
         Self(scoped.into())
     }
 
+    /// The text with its owner before it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// About what it costs to remember it, in bytes.
     pub(super) fn bytes(&self) -> usize {
         /// Its places in the stream's map and in the partition's queue.
@@ -82,7 +87,8 @@ pub struct Publication {
 }
 
 impl Publication {
-    pub(super) fn new(publish: Publish, position: Option<Position>, now: Duration) -> Self {
+    /// Lays it out; `now` is when its order was known.
+    pub fn new(publish: Publish, position: Option<Position>, now: Duration) -> Self {
         let frames = Frames::new(&publish, position.map(|position| position.offset));
         let Publish { topic, exclude, .. } = publish;
         Self { topic, position, exclude, published_at: now, frames }

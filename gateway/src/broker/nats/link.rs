@@ -1,0 +1,241 @@
+//! What the topics' homes ask of the broker between pods, and how it answers.
+//!
+//! Orders wait in one queue with a bound in number and in bytes; which topics are wanted is a state
+//! and no order, so that a topic which comes and goes a thousand times costs what its last state
+//! costs. Nobody here waits.
+
+use std::{
+    fmt, mem,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use ahash::AHashMap;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+
+use super::follow::{Arrival, Found, Top};
+use crate::{
+    broker::{publication::{Publication, Publish}, stream::HistoryRule},
+    protocol::{
+        position::{ClientPosition, Position},
+        topic::Topic,
+    },
+};
+
+/// Orders that may wait. A full queue is answered by `unavailable`.
+const ORDERS_MAX: usize = 1 << 16;
+
+/// What they may hold together, in bytes.
+const ORDER_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// The broker cannot be reached, or did not answer in time: the outcome is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the broker does not answer")]
+pub struct Lost;
+
+/// Gets an answer. It must not wait.
+pub struct Done<T>(Box<dyn FnOnce(T) + Send>);
+
+impl<T> Done<T> {
+    /// Has `take` get the answer.
+    pub fn new(take: impl FnOnce(T) + Send + 'static) -> Self {
+        Self(Box::new(take))
+    }
+
+    /// Gives the answer.
+    pub fn tell(self, answer: T) {
+        (self.0)(answer);
+    }
+}
+
+impl<T> fmt::Debug for Done<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Done")
+    }
+}
+
+/// What keeps a topic's history: the stream of a rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The rule, as a token.
+    pub by: Arc<str>,
+    /// What it keeps.
+    pub rule: HistoryRule,
+}
+
+/// Something for the broker to do.
+#[derive(Debug)]
+pub enum Order {
+    /// Publish; where it is kept, the answer is its place once it is stored.
+    Publish(Publish, Option<Kept>, Option<Done<Result<Option<Position>, Lost>>>),
+    /// Read what a stream has of a topic.
+    Read(Read),
+    /// Tell the other pods who came to a channel and who went.
+    Roster(Topic, Bytes),
+}
+
+/// What a stream is asked about a topic.
+#[derive(Debug)]
+pub struct Read {
+    /// Which topic.
+    pub topic: Topic,
+    /// What keeps it.
+    pub kept: Kept,
+    /// What is asked.
+    pub what: What,
+}
+
+/// What a stream is asked.
+#[derive(Debug)]
+pub enum What {
+    /// Where the topic stands.
+    Top(Done<Result<Top, Lost>>),
+    /// What is behind a position, at most `limit`; a position of this pod's own (`is_own`) that is
+    /// beyond the end of the stream shows that the stream has lost something.
+    After {
+        /// The position.
+        since: ClientPosition,
+        /// Whether a pod was there, not only a client's word for it.
+        is_own: bool,
+        /// How many.
+        limit: usize,
+        /// Who gets it.
+        done: Done<Result<Found, Lost>>,
+    },
+    /// The newest, at most so many.
+    Newest(usize, Done<Result<Found, Lost>>),
+}
+
+/// Something that came for a topic.
+#[derive(Debug)]
+pub struct Arrived {
+    /// What is published.
+    pub publication: Arc<Publication>,
+    /// Its place, where a stream stored it.
+    pub arrival: Option<Arrival>,
+}
+
+/// The broker between pods, as the workers see it.
+#[derive(Clone, Debug)]
+pub struct Link {
+    orders: mpsc::Sender<Order>,
+    shared: Arc<Shared>,
+}
+
+/// The other end of a [`Link`].
+#[derive(Debug)]
+pub struct Orders {
+    orders: mpsc::Receiver<Order>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    is_connected: AtomicBool,
+    bytes: AtomicUsize,
+    /// The topics whose state changed, and what it is now.
+    wanted: Mutex<AHashMap<Topic, bool>>,
+    is_wanted: Notify,
+}
+
+/// A link and its other end.
+pub fn link() -> (Link, Orders) {
+    let (sender, receiver) = mpsc::channel(ORDERS_MAX);
+    let shared = Arc::new(Shared::default());
+    (Link { orders: sender, shared: Arc::clone(&shared) }, Orders { orders: receiver, shared })
+}
+
+impl Link {
+    /// Whether the broker can be reached, as far as is known.
+    pub fn is_connected(&self) -> bool {
+        self.shared.is_connected.load(Ordering::Acquire)
+    }
+
+    /// Says whether anybody here listens to a topic. Each time somebody does, the other end says
+    /// when publications come.
+    pub fn want(&self, topic: &Topic, is_wanted: bool) {
+        self.shared.wanted.lock().insert(topic.clone(), is_wanted);
+        self.shared.is_wanted.notify_one();
+    }
+
+    /// Gives an order. One that cannot be taken is given back.
+    ///
+    /// # Errors
+    ///
+    /// The order, where the broker is lost or has too much to do.
+    pub fn order(&self, order: Order) -> Result<(), Order> {
+        let bytes = order.bytes();
+        if !self.is_connected() || self.shared.bytes.load(Ordering::Relaxed) > ORDER_BYTES_MAX {
+            return Err(order);
+        }
+        self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.orders.try_send(order).map_err(|refused| {
+            self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            refused.into_inner()
+        })
+    }
+}
+
+impl Orders {
+    /// The broker can be reached, or no longer.
+    pub fn set_connected(&self, is_connected: bool) {
+        self.shared.is_connected.store(is_connected, Ordering::Release);
+    }
+
+    /// The next order; `None` when nobody gives any more. Safe to cancel.
+    pub async fn next(&mut self) -> Option<Order> {
+        let order = self.orders.recv().await?;
+        self.shared.bytes.fetch_sub(order.bytes(), Ordering::Relaxed);
+        Some(order)
+    }
+
+    /// The part of the link that says what is wanted.
+    pub fn wishes(&self) -> Wishes {
+        Wishes(Arc::clone(&self.shared))
+    }
+}
+
+/// Which topics are wanted.
+#[derive(Clone, Debug)]
+pub struct Wishes(Arc<Shared>);
+
+impl Wishes {
+    /// Waits until something has changed, then takes all of it. Safe to cancel.
+    pub async fn changed(&self) -> AHashMap<Topic, bool> {
+        loop {
+            let changed = mem::take(&mut *self.0.wanted.lock());
+            if !changed.is_empty() {
+                return changed;
+            }
+            self.0.is_wanted.notified().await;
+        }
+    }
+}
+
+impl Order {
+    /// About what it costs while it waits.
+    fn bytes(&self) -> usize {
+        const EACH: usize = 512;
+        match self {
+            Self::Publish(publish, ..) => EACH + publish.data.len(),
+            Self::Roster(_, event) => EACH + event.len(),
+            Self::Read(_) => EACH,
+        }
+    }
+
+    /// Tells who waits that it will not be done.
+    pub fn refuse(self) {
+        match self {
+            Self::Publish(_, _, Some(done)) => done.tell(Err(Lost)),
+            Self::Read(Read { what: What::Top(done), .. }) => done.tell(Err(Lost)),
+            Self::Read(Read {
+                what: What::After { done, .. } | What::Newest(_, done), ..
+            }) => done.tell(Err(Lost)),
+            Self::Publish(_, _, None) | Self::Roster(..) => {}
+        }
+    }
+}

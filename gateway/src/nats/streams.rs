@@ -1,0 +1,233 @@
+//! The streams that keep history: one for each rule that has some, as the manifest wants it.
+//!
+//! A stream's life is known by when it was created: one that was made anew is another epoch. Where a
+//! rule changes, its stream is changed in place; where it keeps nothing any more, the stream goes.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use async_nats::{
+    Client, HeaderMap,
+    jetstream::{
+        self,
+        context::{CreateStreamErrorKind, GetStreamErrorKind},
+        stream::{Config, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType},
+    },
+};
+use ahash::AHashMap;
+use tracing::{info, warn};
+
+use crate::{
+    broker::{
+        HistoryRule,
+        nats::{follow::STORED_AGE_MIN, names::Names},
+    },
+    protocol::position::Epoch,
+};
+
+/// How long the stream knows a key.
+const KEY_WINDOW: Duration = STORED_AGE_MIN;
+
+/// Replicas of a stream in a cluster of NATS servers.
+const REPLICAS: usize = 3;
+
+/// What the server says of replicas where it is alone.
+const NOT_CLUSTERED: u64 = 10_074;
+
+/// A rule that keeps history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The rule, as a token.
+    pub by: Arc<str>,
+    /// What it keeps.
+    pub rule: HistoryRule,
+}
+
+/// A stream that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// The rule whose it is, as a token.
+    pub by: Arc<str>,
+    /// When it was created.
+    pub epoch: Epoch,
+}
+
+/// The streams of a gateway.
+#[derive(Debug)]
+pub struct Streams {
+    context: jetstream::Context,
+    names: Names,
+    bytes: u64,
+    /// By the streams' names.
+    known: ArcSwap<AHashMap<String, Known>>,
+}
+
+/// Why a stream is not as it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// The server has no `JetStream` for us, or does not answer.
+    #[error("cannot look at the stream {0}: {1}")]
+    Look(String, String),
+    /// The server refuses it.
+    #[error("cannot make the stream {0}: {1}")]
+    Make(String, String),
+}
+
+impl Streams {
+    /// Streams that may hold so many bytes together.
+    pub fn new(client: Client, names: Names, bytes: u64) -> Self {
+        Self { context: jetstream::new(client), names, bytes, known: ArcSwap::default() }
+    }
+
+    /// The stream of this name.
+    pub fn known(&self, name: &str) -> Option<Known> {
+        self.known.load().get(name).cloned()
+    }
+
+    /// The stream of a rule.
+    pub fn of(&self, by: &str) -> Option<(String, Known)> {
+        let name = self.names.stream(by);
+        self.known(&name).map(|known| (name, known))
+    }
+
+    /// Makes every stream as it is wanted; whether one of them began a new life since it was last looked at.
+    pub async fn ensure(&self, wanted: &[Wanted]) -> Result<bool, StreamError> {
+        let mut known = AHashMap::new();
+        for it in wanted {
+            let name = self.names.stream(&it.by);
+            let info = self.ensure_one(&name, it, wanted.len()).await?;
+            known.insert(name, Known { by: Arc::clone(&it.by), epoch: epoch(&info) });
+        }
+        let before = self.known.swap(Arc::new(known.clone()));
+        let is_other = |(name, known): (&String, &Known)| {
+            before.get(name).is_some_and(|before| before.epoch != known.epoch)
+        };
+        Ok(known.iter().any(is_other))
+    }
+
+    async fn ensure_one(
+        &self,
+        name: &str,
+        wanted: &Wanted,
+        streams: usize,
+    ) -> Result<Info, StreamError> {
+        let info = match self.context.get_stream(name).await {
+            Ok(stream) => stream.cached_info().clone(),
+            Err(error) if is_missing(&error.kind()) => {
+                return self.create(self.config(name, wanted, streams)).await;
+            }
+            Err(error) => return Err(StreamError::Look(name.to_owned(), error.to_string())),
+        };
+        let config = self.config(name, wanted, streams);
+        if is_as_wanted(&info.config, &config) {
+            return Ok(info);
+        }
+        let config = Config { num_replicas: info.config.num_replicas, ..config };
+        let updated = self.context.update_stream(&config).await;
+        let updated =
+            updated.map_err(|error| StreamError::Make(name.to_owned(), error.to_string()))?;
+        info!(event = "stream_changed", stream = name, "the stream is as its rule wants it");
+        Ok(updated)
+    }
+
+    async fn create(&self, config: Config) -> Result<Info, StreamError> {
+        let name = config.name.clone();
+        let refused =
+            |error: jetstream::context::CreateStreamError| StreamError::Make(name.clone(), error.to_string());
+        let created = match self.context.create_stream(&config).await {
+            Err(error) if is_alone(&error.kind()) => {
+                self.context.create_stream(Config { num_replicas: 1, ..config }).await
+            }
+            created => created,
+        };
+        let stream = created.map_err(refused)?;
+        let info = stream.cached_info().clone();
+        info!(
+            event = "stream_created",
+            stream = name,
+            replicas = info.config.num_replicas,
+            "history begins"
+        );
+        Ok(info)
+    }
+
+    /// Removes the stream of a rule that keeps nothing any more.
+    pub async fn remove(&self, by: &str) {
+        let name = self.names.stream(by);
+        match self.context.delete_stream(&name).await {
+            Ok(_) => info!(event = "stream_removed", stream = name, "its rule keeps nothing any more"),
+            // Another pod was faster, or it never was there.
+            Err(error) if error.to_string().contains("not found") => {}
+            Err(error) => warn!(event = "stream_not_removed", stream = name, %error, "a stream that no rule needs is left"),
+        }
+    }
+
+    /// The stream has lost what it had acknowledged: it ends, and the next one is another epoch.
+    pub async fn begin_anew(&self, name: &str, epoch_seen: Epoch) {
+        let Ok(stream) = self.context.get_stream(name).await else { return };
+        if epoch(stream.cached_info()) == epoch_seen && self.context.delete_stream(name).await.is_ok() {
+            warn!(event = "stream_lost_messages", stream = name, "NATS lost what it had stored: history begins anew");
+        }
+    }
+
+    fn config(&self, name: &str, wanted: &Wanted, streams: usize) -> Config {
+        let Wanted { by, rule } = wanted;
+        let share = self.bytes / streams.max(1) as u64;
+        Config {
+            name: name.to_owned(),
+            subjects: vec![self.names.all_stored(by)],
+            retention: RetentionPolicy::Limits,
+            storage: StorageType::File,
+            discard: DiscardPolicy::Old,
+            max_bytes: i64::try_from(share).unwrap_or(i64::MAX),
+            max_messages: -1,
+            max_messages_per_subject: i64::try_from(rule.messages).unwrap_or(i64::MAX),
+            max_consumers: -1,
+            max_message_size: -1,
+            max_age: rule.max_age.max(STORED_AGE_MIN),
+            num_replicas: REPLICAS,
+            duplicate_window: KEY_WINDOW,
+            allow_direct: true,
+            republish: Some(Republish {
+                source: self.names.all_stored(by),
+                destination: self.names.republished(),
+                headers_only: false,
+            }),
+            ..Config::default()
+        }
+    }
+
+    /// Publishes to a stream; the answer is awaited by the caller.
+    pub async fn publish(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        payload: bytes::Bytes,
+    ) -> Result<jetstream::context::PublishAckFuture, jetstream::context::PublishError> {
+        self.context.publish_with_headers(subject, headers, payload).await
+    }
+}
+
+/// The life of a stream: when it was created, in nanoseconds since 1970.
+pub fn epoch(info: &Info) -> Epoch {
+    Epoch(u64::try_from(info.created.unix_timestamp_nanos()).unwrap_or_default())
+}
+
+fn is_missing(kind: &GetStreamErrorKind) -> bool {
+    matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND)
+}
+
+fn is_alone(kind: &CreateStreamErrorKind) -> bool {
+    matches!(kind, CreateStreamErrorKind::JetStream(error) if error.error_code().0 == NOT_CLUSTERED)
+}
+
+/// Whether what a rule can change is as it should be.
+fn is_as_wanted(is: &Config, wanted: &Config) -> bool {
+    is.max_bytes == wanted.max_bytes
+        && is.max_messages_per_subject == wanted.max_messages_per_subject
+        && is.max_age == wanted.max_age
+        && is.duplicate_window == wanted.duplicate_window
+        && is.allow_direct == wanted.allow_direct
+        && is.republish == wanted.republish
+        && is.subjects == wanted.subjects
+}
