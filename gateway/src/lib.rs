@@ -16,6 +16,7 @@ pub mod config;
 pub mod console;
 pub mod hub;
 pub mod jwks;
+pub mod nats;
 pub mod protocol;
 pub mod serve;
 pub mod session;

@@ -129,13 +129,16 @@ pub enum DrainState {
 }
 
 /// What stands between pods.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Broker {
     /// `Memory` or `NATS`, as in the manifest.
     #[serde(rename = "type")]
     pub kind: &'static str,
     /// Whether it can be reached; always with Memory.
     pub connected: bool,
+    /// Why it cannot be used though it can be reached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// A certificate.

@@ -29,7 +29,7 @@ pub use answer::{Announcement, Attached, Outcome, Reset, TopicRules, TopicView};
 pub use ledger::HistoryBytes;
 pub use memory::Partition;
 pub use publication::{Frames, Key, KeyScope, Publication, Publish};
-pub use roster::{MEMBERS_SHOWN_MAX, Member, Members, PresenceMode};
+pub use roster::{MEMBERS_SHOWN_MAX, Matter, Member, Members, News, PresenceMode, Roster, Stir};
 pub use stream::{HistoryError, HistoryPage, HistoryRule};
 pub use workers::{Homes, WorkerSet};
 

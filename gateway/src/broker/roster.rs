@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use ahash::RandomState;
 
-use crate::protocol::reply;
+use crate::protocol::{encoded::Encoded, reply, topic::Topic};
 
 /// How many members are listed, and up to how many each join and leave is told.
 pub const MEMBERS_SHOWN_MAX: usize = 1000;
@@ -77,16 +77,37 @@ pub enum Matter {
 /// What the subscribers of a topic are told.
 #[derive(Debug, PartialEq, Eq)]
 pub enum News {
+    /// Somebody came.
     Join(Member),
+    /// Somebody went.
     Leave(Member),
-    Changed { total: usize },
+    /// So many are here now: who they are is to be asked for.
+    Changed {
+        /// How many.
+        total: usize,
+    },
+}
+
+impl News {
+    /// The envelope that tells it.
+    pub fn envelope(&self, topic: &Topic) -> Encoded {
+        let name = topic.name();
+        Encoded::text(128 + name.len(), |out| match self {
+            Self::Join(member) => reply::join(out, name, &member.as_reply()),
+            Self::Leave(member) => reply::leave(out, name, &member.as_reply()),
+            Self::Changed { total } => reply::presence_changed(out, name, Some(*total)),
+        })
+    }
 }
 
 /// The members of one topic.
 #[derive(Debug)]
 pub struct Roster {
+    /// What is told of it.
     pub mode: PresenceMode,
     members: HashMap<Arc<str>, Member, RandomState>,
+    /// How many members other pods have, as they told last.
+    elsewhere: HashMap<Box<str>, usize, RandomState>,
     /// Those who went and of whom that is not told yet, with the time for it.
     leaving: HashMap<Arc<str>, (Member, Duration), RandomState>,
     /// Clients do not know who is there: somebody came or went unnamed since they were last told to
@@ -97,10 +118,12 @@ pub struct Roster {
 }
 
 impl Roster {
+    /// Nobody is there.
     pub fn new(mode: PresenceMode) -> Self {
         Self {
             mode,
             members: HashMap::default(),
+            elsewhere: HashMap::default(),
             leaving: HashMap::default(),
             is_crowded: false,
             changed_at: None,
@@ -113,6 +136,33 @@ impl Roster {
         self.members.is_empty() && self.leaving.is_empty()
     }
 
+    /// How many members this pod has.
+    pub fn count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// How many there are, on whichever pod, as far as is known.
+    fn total(&self) -> usize {
+        self.members.len() + self.elsewhere.values().sum::<usize>()
+    }
+
+    /// Another pod told what happened there, and how many members it has.
+    pub fn heard(&mut self, now: Duration, pod: &str, count: usize, news: News) -> Stir {
+        self.elsewhere.insert(pod.into(), count);
+        match news {
+            News::Changed { .. } => self.tell_changed(now),
+            named => self.tell(now, named),
+        }
+    }
+
+    /// Another pod is lost, and who was there with it.
+    pub fn lost(&mut self, now: Duration, pod: &str) -> Stir {
+        self.elsewhere.remove(pod);
+        // It may have had members of which it never told here.
+        self.tell_changed(now)
+    }
+
+    /// Who is there, of this pod.
     pub fn members(&self) -> Members {
         let members = self.members.values().take(MEMBERS_SHOWN_MAX).cloned().collect();
         Members { members, total: self.members.len() }
@@ -169,7 +219,7 @@ impl Roster {
             return Stir::Quiet;
         }
         // Nobody named those who came while it was crowded: the first one after that says to ask.
-        if self.is_crowded || self.members.len() > MEMBERS_SHOWN_MAX {
+        if self.is_crowded || self.total() > MEMBERS_SHOWN_MAX {
             return self.tell_changed(now);
         }
         Stir::Tell(news)
@@ -189,8 +239,8 @@ impl Roster {
             return Stir::Later(at, Matter::Changed);
         }
         self.changed_at = Some(now);
-        self.is_crowded = self.members.len() > MEMBERS_SHOWN_MAX;
-        Stir::Tell(News::Changed { total: self.members.len() })
+        self.is_crowded = self.total() > MEMBERS_SHOWN_MAX;
+        Stir::Tell(News::Changed { total: self.total() })
     }
 }
 

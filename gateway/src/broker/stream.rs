@@ -49,6 +49,9 @@ pub enum HistoryError {
     /// The topic's rule keeps nothing.
     #[error("the channel has no history")]
     NoHistory,
+    /// What keeps it cannot be asked now.
+    #[error("the history is not to be had now: try again")]
+    Unavailable,
 }
 
 /// One life of a topic with history.

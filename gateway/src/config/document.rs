@@ -2,7 +2,7 @@
 
 use headgate_crds::{
     manifest::{self, Finding},
-    v1alpha1::{BrokerKind, RealtimeGatewaySpec},
+    v1alpha1::RealtimeGatewaySpec,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -31,25 +31,17 @@ impl Document {
         let hash = hash(text);
         let text = utf8(text)?;
         let manifest::Manifest { name, namespace, spec, warnings } = manifest::read(text)?;
-        let unsupported = unsupported(&spec);
-        if !unsupported.is_empty() {
-            return Err(unsupported);
-        }
         Ok(Self { name, namespace, hash, spec, warnings })
     }
 }
 
-/// Everything that is wrong with a manifest, unknown fields and what this gateway lacks as well.
+/// Everything that is wrong with a manifest, unknown fields as well.
 pub fn check(text: &[u8]) -> Vec<Finding> {
     let text = match utf8(text) {
         Ok(text) => text,
         Err(findings) => return findings,
     };
-    let mut findings = manifest::check(text);
-    if let Ok(manifest) = manifest::read(text) {
-        findings.extend(unsupported(&manifest.spec));
-    }
-    findings
+    manifest::check(text)
 }
 
 /// Names a manifest's text.
@@ -62,21 +54,6 @@ pub fn hash(text: &[u8]) -> String {
         let _ = write!(hash, "{byte:02x}");
     }
     hash
-}
-
-/// What the resource has and this gateway does not.
-fn unsupported(spec: &RealtimeGatewaySpec) -> Vec<Finding> {
-    match spec.broker.kind {
-        BrokerKind::Memory => Vec::new(),
-        BrokerKind::Nats => vec![Finding {
-            value: "NATS".to_owned(),
-            ..finding(
-                "spec.broker.type",
-                "this version of the gateway has no NATS broker",
-                "it must be Memory, with one replica",
-            )
-        }],
-    }
 }
 
 fn utf8(text: &[u8]) -> Result<&str, Vec<Finding>> {
@@ -109,21 +86,6 @@ mod tests {
     fn the_hash_is_the_beginning_of_sha256() {
         assert_eq!(hash(b"hello"), "2cf24dba");
         assert_eq!(Document::parse(MANIFEST.as_bytes()).unwrap().hash, hash(MANIFEST.as_bytes()));
-    }
-
-    #[test]
-    fn a_broker_that_does_not_exist_yet_is_refused_in_those_words() {
-        let manifest =
-            format!("{MANIFEST}  broker: {{type: NATS, nats: {{url: 'nats://n:4222'}}}}\n");
-
-        let findings = Document::parse(manifest.as_bytes()).unwrap_err();
-
-        assert_eq!(
-            findings.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            ["spec.broker.type is NATS: this version of the gateway has no NATS broker; \
-              it must be Memory, with one replica"]
-        );
-        assert_eq!(check(manifest.as_bytes()), findings);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::{
     Config, api_keys,
     document::{Document, finding},
     keys,
+    nats::Credentials,
     secret::{self, Secret, SecretFile},
     snapshot::Snapshot,
     tls::Tls,
@@ -74,6 +75,7 @@ pub(super) fn evaluate(document: Document, snapshot: &Snapshot, current: &Curren
     let jwks_ca = choice.jwks_ca(&spec);
     let api_keys = choice.api_keys(&spec);
     let tls = choice.tls(&spec, current.config.as_deref());
+    let nats = choice.nats(&spec);
 
     let Choice { used, missing, vanished, kept, fatal, .. } = choice;
     if !fatal.is_empty() || !missing.is_empty() {
@@ -88,6 +90,7 @@ pub(super) fn evaluate(document: Document, snapshot: &Snapshot, current: &Curren
         verifier,
         jwks_ca,
         api_keys,
+        nats,
         tls,
     };
     let warnings = document.warnings;
@@ -161,6 +164,13 @@ impl<'a> Choice<'a> {
     fn jwks_ca(&mut self, spec: &RealtimeGatewaySpec) -> Option<Secret> {
         let file = secret::jwks_ca(spec)?;
         self.choose(&[file], |contents| Ok::<_, std::convert::Infallible>(contents[0].clone()))
+    }
+
+    fn nats(&mut self, spec: &RealtimeGatewaySpec) -> Option<Credentials> {
+        let has = |file: &SecretFile| self.snapshot.file(file).is_some();
+        let files = secret::nats(spec, has)?;
+        let names: Vec<_> = files.iter().map(|file| file.key.as_str()).collect();
+        self.choose(&files, |contents| Credentials::parse(&names, contents))
     }
 
     /// The pair; with the settings in use if it is the pair in use, so that clients can go on to

@@ -13,6 +13,7 @@ mod snapshot;
 
 mod api_keys;
 mod keys;
+pub mod nats;
 pub mod tls;
 
 mod evaluate;
@@ -63,6 +64,8 @@ pub struct Config {
     pub jwks_ca: Option<Secret>,
     /// The keys of the server API; without one it is off.
     pub api_keys: Vec<Secret>,
+    /// Who the gateway is for NATS, where a Secret for it is named.
+    pub nats: Option<nats::Credentials>,
     /// TLS for new connections, where the manifest has it.
     pub tls: Option<tls::Tls>,
 }

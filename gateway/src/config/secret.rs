@@ -73,6 +73,16 @@ pub(super) fn tls(spec: &RealtimeGatewaySpec) -> Option<[SecretFile; 2]> {
     Some(["tls.crt", "tls.key"].map(|key| SecretFile::new(secret, key, "spec.tls.secretName")))
 }
 
+/// The files of `broker.nats.credentialsSecretName` that belong together, out of those that are there.
+pub(super) fn nats(
+    spec: &RealtimeGatewaySpec,
+    has: impl Fn(&SecretFile) -> bool,
+) -> Option<Vec<SecretFile>> {
+    let secret = spec.broker.nats.as_ref()?.credentials_secret_name.as_ref()?;
+    let file = |key: &str| SecretFile::new(secret, key, "spec.broker.nats.credentialsSecretName");
+    Some(super::nats::files(|key| has(&file(key))).into_iter().map(file).collect())
+}
+
 /// The keys of the server API.
 pub(super) fn api_keys(spec: &RealtimeGatewaySpec) -> Option<SecretFile> {
     let secret = spec.api.key_secret_name.as_ref()?;

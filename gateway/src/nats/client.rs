@@ -24,7 +24,10 @@ use tokio::{
 
 use crate::{
     broker::nats::names::Names,
-    config::{Config, nats::{Credentials, Login}},
+    config::{
+        Config,
+        nats::{Credentials, Login},
+    },
 };
 
 /// How often a connection that is silent is asked for life. The client gives it up when two answers
@@ -59,27 +62,26 @@ pub async fn connect(
     let (sender, events) = mpsc::unbounded_channel();
     let is_private = nats.url.contains("tls://") || credentials(&config).roots.is_some();
     let logins = config.clone();
-    let options =
-        ConnectOptions::with_auth_callback(move |nonce| {
-            let auth = auth(&credentials(&logins).login, &nonce);
-            async move { auth }
-        })
-        .name(format!("headgate {} {pod}", names.prefix()))
-        .custom_inbox_prefix(names.own("inbox"))
-        .retry_on_initial_connect()
-        .max_reconnects(None)
-        .ping_interval(PING_EVERY)
-        .connection_timeout(CONNECT_TIMEOUT)
-        .request_timeout(Some(REQUEST_TIMEOUT))
-        .subscription_capacity(SUBSCRIPTION_MAX)
-        .reconnect_delay_callback(backoff)
-        .require_tls(is_private)
-        .tls_client_config(tls(config).await)
-        .event_callback(move |event| {
-            // Nobody listens any more when the process is about to end.
-            let _ = sender.send(event);
-            async {}
-        });
+    let options = ConnectOptions::with_auth_callback(move |nonce| {
+        let auth = auth(&credentials(&logins).login, &nonce);
+        async move { auth }
+    })
+    .name(format!("headgate {} {pod}", names.prefix()))
+    .custom_inbox_prefix(names.own("inbox"))
+    .retry_on_initial_connect()
+    .max_reconnects(None)
+    .ping_interval(PING_EVERY)
+    .connection_timeout(CONNECT_TIMEOUT)
+    .request_timeout(Some(REQUEST_TIMEOUT))
+    .subscription_capacity(SUBSCRIPTION_MAX)
+    .reconnect_delay_callback(backoff)
+    .require_tls(is_private)
+    .tls_client_config(tls(config).await)
+    .event_callback(move |event| {
+        // Nobody listens any more when the process is about to end.
+        let _ = sender.send(event);
+        async {}
+    });
     Ok((options.connect(servers).await?, events))
 }
 
@@ -88,7 +90,8 @@ fn credentials(config: &watch::Receiver<Arc<Config>>) -> Credentials {
 }
 
 fn auth(login: &Login, nonce: &[u8]) -> Result<Auth, AuthError> {
-    let text = |secret: &crate::config::Secret| String::from_utf8_lossy(secret.bytes()).into_owned();
+    let text =
+        |secret: &crate::config::Secret| String::from_utf8_lossy(secret.bytes()).into_owned();
     let mut auth = Auth::new();
     match login {
         Login::Nobody => {}

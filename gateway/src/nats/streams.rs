@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use ahash::AHashMap;
 use arc_swap::ArcSwap;
 use async_nats::{
     Client, HeaderMap,
@@ -14,7 +15,6 @@ use async_nats::{
         stream::{Config, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType},
     },
 };
-use ahash::AHashMap;
 use tracing::{info, warn};
 
 use crate::{
@@ -90,6 +90,19 @@ impl Streams {
         self.known(&name).map(|known| (name, known))
     }
 
+    /// The stream of this name was seen with this epoch.
+    pub fn seen(&self, name: &str, epoch: Epoch) {
+        if self.known(name).is_some_and(|it| it.epoch != epoch) {
+            self.known.rcu(|known| {
+                let mut known = AHashMap::clone(known);
+                if let Some(it) = known.get_mut(name) {
+                    it.epoch = epoch;
+                }
+                known
+            });
+        }
+    }
+
     /// Makes every stream as it is wanted; whether one of them began a new life since it was last looked at.
     pub async fn ensure(&self, wanted: &[Wanted]) -> Result<bool, StreamError> {
         let mut known = AHashMap::new();
@@ -132,8 +145,9 @@ impl Streams {
 
     async fn create(&self, config: Config) -> Result<Info, StreamError> {
         let name = config.name.clone();
-        let refused =
-            |error: jetstream::context::CreateStreamError| StreamError::Make(name.clone(), error.to_string());
+        let refused = |error: jetstream::context::CreateStreamError| {
+            StreamError::Make(name.clone(), error.to_string())
+        };
         let created = match self.context.create_stream(&config).await {
             Err(error) if is_alone(&error.kind()) => {
                 self.context.create_stream(Config { num_replicas: 1, ..config }).await
@@ -155,18 +169,28 @@ impl Streams {
     pub async fn remove(&self, by: &str) {
         let name = self.names.stream(by);
         match self.context.delete_stream(&name).await {
-            Ok(_) => info!(event = "stream_removed", stream = name, "its rule keeps nothing any more"),
+            Ok(_) => {
+                info!(event = "stream_removed", stream = name, "its rule keeps nothing any more")
+            }
             // Another pod was faster, or it never was there.
             Err(error) if error.to_string().contains("not found") => {}
-            Err(error) => warn!(event = "stream_not_removed", stream = name, %error, "a stream that no rule needs is left"),
+            Err(error) => {
+                warn!(event = "stream_not_removed", stream = name, %error, "a stream that no rule needs is left")
+            }
         }
     }
 
     /// The stream has lost what it had acknowledged: it ends, and the next one is another epoch.
     pub async fn begin_anew(&self, name: &str, epoch_seen: Epoch) {
         let Ok(stream) = self.context.get_stream(name).await else { return };
-        if epoch(stream.cached_info()) == epoch_seen && self.context.delete_stream(name).await.is_ok() {
-            warn!(event = "stream_lost_messages", stream = name, "NATS lost what it had stored: history begins anew");
+        if epoch(stream.cached_info()) == epoch_seen
+            && self.context.delete_stream(name).await.is_ok()
+        {
+            warn!(
+                event = "stream_lost_messages",
+                stream = name,
+                "NATS lost what it had stored: history begins anew"
+            );
         }
     }
 

@@ -1,5 +1,6 @@
 //! The server, from its first file to its last client: wires the rooms, and awaits every task.
 
+mod broker;
 mod drain;
 mod node;
 mod page;
@@ -24,8 +25,9 @@ use crate::{
         start::{Base, capacity, follow, start},
     },
     config::Config,
-    jwks,
+    jwks, nats,
     worker::{
+        key::Names,
         pool::{Pool, Start, Started},
         settings::Settings,
     },
@@ -65,6 +67,7 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
     );
     let (phase, phase_seen) = watch::channel(Phase::Starting);
     let (running, running_seen) = watch::channel(None);
+    let (broker_told, broker_seen) = watch::channel(None);
     let node = Node {
         document: Arc::clone(&watched.document),
         state: watched.state.clone(),
@@ -75,6 +78,7 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
         traces: traces.clone(),
         log: log.handle(),
         began: tokio::time::Instant::now(),
+        broker: broker_seen,
     };
     let page = Page { routes: Internal::new(Arc::new(node)), console: console.clone() };
     let answer = move |request| page.clone().answer(request);
@@ -84,6 +88,16 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
         config = watched.complete() => config.ok_or_else(|| ExitCode::from(exit::INTERNAL))?,
         () = signals.any() => return Ok(()),
     };
+    let began = tokio::time::Instant::now();
+    let names = Names::new(fastrand::u32(..));
+    let shared = broker::start(&config, names, &metrics, began, &mut essential).await;
+    if let Some(shared) = &shared {
+        broker_told.send_replace(Some(shared.broker.clone()));
+        tokio::select! {
+            () = broker::reached(shared) => {}
+            () = signals.any() => return Ok(()),
+        }
+    }
     let (keys, keep) = jwks::keep(config.clone());
     let Started { pool, address, threads } = listen(Start {
         listen: options.listen,
@@ -93,10 +107,17 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
         asks: keys.asks.clone(),
         house,
         echo: options.conformance_echo,
+        link: shared.as_ref().map(|it| it.link.clone()),
+        names,
+        began,
     })?;
+    if let Some(shared) = &shared {
+        shared.tell(pool.route());
+    }
     essential.spawn(follow(config.clone(), log.handle(), otlp));
     essential.spawn(keep.run());
-    essential.spawn(apply(pool.clone(), config.clone(), keys.verifier.clone(), files_max));
+    let nats = shared.map(|it| it.broker);
+    essential.spawn(apply(pool.clone(), config.clone(), keys.verifier.clone(), files_max, nats));
     let alive = essential.spawn(alive(pool.clone()));
     let now = Running {
         pool: pool.clone(),
@@ -168,6 +189,7 @@ async fn apply(
     mut config: watch::Receiver<Arc<Config>>,
     mut verifier: watch::Receiver<Arc<Verifier>>,
     files_max: Option<u64>,
+    nats: Option<nats::Broker>,
 ) {
     loop {
         let changed = tokio::select! {
@@ -179,6 +201,11 @@ async fn apply(
         }
         config.mark_unchanged();
         verifier.mark_unchanged();
+        if let Some(nats) = &nats {
+            // What a rule keeps has a place before anybody publishes by the rule.
+            let config = Arc::clone(&config.borrow());
+            nats.prepare(&config).await;
+        }
         pool.configure(&settings(&config, &verifier, files_max)).await;
     }
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use headgate_crds::v1alpha1::BrokerKind;
 use http::HeaderValue;
 use tokio::{sync::watch, time::Instant};
 
@@ -26,7 +27,7 @@ use crate::{
     auth::revocations::Revoked,
     broker::{self, HistoryError, Key, KeyScope},
     config::{Config, Secret, State, document::Document},
-    jwks,
+    jwks, nats,
     protocol::{
         Dialect,
         position::{ClientPosition, Position},
@@ -65,6 +66,8 @@ pub struct Node {
     pub log: log::Handle,
     /// When the process began.
     pub began: Instant,
+    /// The broker between pods, once it is looked for.
+    pub broker: watch::Receiver<Option<nats::Broker>>,
 }
 
 /// A gateway that runs.
@@ -312,6 +315,7 @@ impl Gateway for Node {
         let page = pool.history(channel, since, limit).await?.map_err(|error| match error {
             HistoryError::EpochChanged => ApiError::EpochChanged,
             HistoryError::NoHistory => ApiError::no_history(),
+            HistoryError::Unavailable => ApiError::Unavailable(error.to_string()),
         })?;
         let messages = page.messages.iter();
         let messages = messages.map(|it| Json(Bytes::copy_from_slice(it.payload(Dialect::V1))));
@@ -337,7 +341,9 @@ impl Gateway for Node {
             let remaining = if is_draining { connections } else { 0 };
             self.metrics.drain_remaining.set(i64::try_from(remaining).unwrap_or(i64::MAX));
         }
-        self.metrics.broker_connected.set(1);
+        if self.document.spec.broker.kind == BrokerKind::Memory {
+            self.metrics.broker_connected.set(1);
+        }
         let has_provider =
             |config: &Config| config.spec.auth.jwt.as_ref().is_some_and(|jwt| jwt.jwks.is_some());
         let running = self.running.borrow().clone();

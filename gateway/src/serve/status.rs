@@ -5,13 +5,15 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use headgate_crds::v1alpha1::BrokerKind;
+
 use super::{drain::Phase, node::Node};
 use crate::{
     api::status::{
         Broker, Certificate, Config, Drain, DrainState, Finding, Reason, Refused, Secrets, State,
         Status,
     },
-    config,
+    config, nats,
 };
 
 /// A worker that has not shown life for so long is stuck: it does so twenty times a second.
@@ -47,8 +49,24 @@ impl Node {
                 vanished: state.vanished.iter().map(ToString::to_string).collect(),
             },
             drain: drain(phase, connections as u64),
-            broker: Broker { kind: "Memory", connected: true },
+            broker: self.broker_status(),
             certificate: state.certificate_not_after.map(|not_after| Certificate { not_after }),
+        }
+    }
+
+    fn broker_status(&self) -> Broker {
+        let shared = self.broker.borrow();
+        match self.document.spec.broker.kind {
+            BrokerKind::Memory => Broker { kind: "Memory", connected: true, problem: None },
+            BrokerKind::Nats => {
+                let state = shared.as_ref().map(|it| it.state.borrow().clone());
+                let problem = match &state {
+                    Some(nats::State::Refused(problem)) => Some(problem.clone()),
+                    _ => None,
+                };
+                let connected = state == Some(nats::State::Connected);
+                Broker { kind: "NATS", connected, problem }
+            }
         }
     }
 
@@ -84,7 +102,14 @@ impl Node {
         let findings = state.refusal.iter().flat_map(|refusal| &refusal.findings);
         let refused =
             findings.map(|finding| Reason { code: "config_refused", message: finding.to_string() });
-        let reasons: Vec<_> = missing.chain(refused).take(FINDINGS_MAX).collect();
+        let mut reasons: Vec<_> = missing.chain(refused).take(FINDINGS_MAX).collect();
+        if self.broker.borrow().is_some() {
+            let message = self.broker_status().problem.unwrap_or_else(|| {
+                "waiting for NATS, which spec.broker.nats.url names; the log says what it answers"
+                    .to_owned()
+            });
+            reasons.push(Reason { code: "broker", message });
+        }
         if reasons.is_empty() {
             let message = "the gateway is starting".to_owned();
             return vec![Reason { code: "starting", message }];

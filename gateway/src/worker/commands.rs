@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     connection::Stage,
     key::ConnectionKey,
-    life::Worker,
+    life::{Broker, Worker},
     message::{ChannelView, Command, ConnectionView, Ending, IsOn, Target},
     subscribe::Begin,
 };
@@ -161,9 +161,16 @@ impl Worker {
             subscribers,
             position: None,
         });
-        let kept = self.partition.topics().filter(|it| it.position.is_some()).map(|it| {
-            ChannelView { topic: it.topic.clone(), subscribers: 0, position: it.position }
-        });
+        let kept = match &self.broker {
+            Broker::Memory(partition) => {
+                partition.topics().map(|it| (it.topic.clone(), it.position)).collect::<Vec<_>>()
+            }
+            Broker::Nats(seats) => {
+                seats.positions().map(|(topic, position)| (topic.clone(), position)).collect()
+            }
+        };
+        let kept = kept.into_iter().filter(|(_, position)| position.is_some());
+        let kept = kept.map(|(topic, position)| ChannelView { topic, subscribers: 0, position });
         subscribed.chain(kept).filter(|it| !it.topic.is_reserved()).collect()
     }
 }

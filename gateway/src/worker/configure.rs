@@ -5,7 +5,11 @@ use std::sync::Arc;
 use headgate_crds::v1alpha1::AuthMode;
 
 use super::{
-    connection::Stage, key::ConnectionKey, life::Worker, message::Message, settings::Settings,
+    connection::Stage,
+    key::ConnectionKey,
+    life::{Broker, Worker},
+    message::Message,
+    settings::Settings,
 };
 use crate::{
     protocol::{
@@ -22,7 +26,12 @@ impl Worker {
     /// Takes a configuration into use.
     pub fn configure(&mut self, settings: &Arc<Settings>) {
         let old = std::mem::replace(&mut self.settings, Arc::clone(settings));
-        let resets = self.partition.reconfigure(self.now, |topic| settings.topic_rules(topic));
+        let resets = match &mut self.broker {
+            Broker::Memory(partition) => {
+                partition.reconfigure(self.now, |topic| settings.topic_rules(topic))
+            }
+            Broker::Nats(_) => self.seat_rules(),
+        };
         for reset in resets {
             for worker in reset.to.iter() {
                 self.shared.send(worker, Message::Reset(reset.clone()));

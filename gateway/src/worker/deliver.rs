@@ -14,12 +14,12 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    broker::{Announcement, Publication, Reset},
+    broker::{Announcement, Position, Publication, Reset},
     hub::{
         outbox::{Bounds, Item, Joining},
         subscribers::Subscriber,
     },
-    protocol::{Dialect, encoded::Encoded, reply},
+    protocol::{Dialect, encoded::Encoded, reply, topic::Topic},
     websocket::{
         deflate::{Deflater, window_holds},
         frame::{self, Coding, Kind},
@@ -188,6 +188,30 @@ impl Worker {
         }
     }
 
+    /// Tells everybody who listens that what is at a position and before it, and did not come, is lost.
+    pub fn gap(&mut self, gap: &Reset) {
+        let Reset { topic, position, .. } = gap;
+        let Some(id) = self.subscribers.find(topic) else { return };
+        let first = position.map(|it| Position { offset: it.offset + 1, ..it });
+        let told = Encoded::text(96, |out| reply::gap(out, topic.name(), first));
+        for subscriber in self.subscribers.of(id).to_vec() {
+            let connection = self.connections.get_mut(subscriber.slot());
+            let Some(it) =
+                connection.and_then(|it| it.subscriptions.get_mut(subscriber.index as usize))
+            else {
+                continue;
+            };
+            match &mut it.state {
+                State::Live => {
+                    it.at = *position;
+                    self.tell(subscriber, &told);
+                }
+                // Who replays is not there yet, and finds the same hole by asking.
+                State::Held(held) => held.ask_again(),
+            }
+        }
+    }
+
     /// Sends something about a subscription, if the client was told of it by `subscribed` or `welcome`.
     fn tell(&mut self, subscriber: Subscriber, envelope: &Encoded) {
         let Some(connection) = self.connections.get(subscriber.slot()) else { return };
@@ -200,9 +224,10 @@ impl Worker {
         }
     }
 
-    /// Tells everybody here that messages may have been lost, in every channel.
-    pub fn tell_all_of_a_gap(&mut self) {
-        let topics: Vec<_> = self.subscribers.iter().map(|(topic, _)| topic.clone()).collect();
+    /// Tells everybody here that messages may have been lost, in every topic that is meant.
+    pub fn tell_of_a_break(&mut self, is_meant: impl Fn(&Topic) -> bool) {
+        let topics = self.subscribers.iter().map(|(topic, _)| topic);
+        let topics: Vec<_> = topics.filter(|topic| is_meant(topic)).cloned().collect();
         for topic in topics {
             let Some(id) = self.subscribers.find(&topic) else { continue };
             let gap = Encoded::text(96, |out| reply::gap(out, topic.name(), None));

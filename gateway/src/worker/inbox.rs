@@ -16,15 +16,9 @@ impl Worker {
         match message {
             Message::Publish(publish, asker) => self.publish(publish, asker),
             Message::Attach(attach) => self.attach_for(attach),
-            Message::Join(topic, member, mode) => {
-                let announcement = self.partition.join(self.now, &topic, member, mode);
-                self.have_announced(announcement);
-            }
-            Message::Leave(topic, connection) => {
-                let announcement = self.partition.leave(self.now, &topic, &connection);
-                self.have_announced(announcement);
-            }
-            Message::Detach(topic, worker) => self.partition.detach(self.now, &topic, worker),
+            Message::Join(topic, member, mode) => self.join_for(&topic, member, mode),
+            Message::Leave(topic, connection) => self.leave_for(&topic, &connection),
+            Message::Detach(topic, worker) => self.detach_for(&topic, worker),
             Message::History(question, asker) => self.history(question, asker),
             Message::Resume(subscription, since) => self.resume_for(subscription, since),
             Message::Presence(topic, asker) => self.presence(topic, asker),
@@ -43,6 +37,15 @@ impl Worker {
                     self.answer(connection, id.as_deref(), &topic, &answered);
                 }
             }
+            Message::Unattached(subscription) => self.unattached_from_home(&subscription),
+            Message::Gap(gap) => self.gap(&gap),
+            Message::Unavailable(connection, id) => {
+                if self.find(connection).is_some_and(|it| it.closing.is_none()) {
+                    let code = ErrorCode::Unavailable;
+                    self.error(connection.slot(), id.as_deref(), code, code.words());
+                }
+            }
+            Message::Heard(heard) => self.heard(heard),
             Message::Command(command) => self.command(command),
         }
     }
@@ -74,8 +77,13 @@ impl Worker {
                 let code = match error {
                     HistoryError::EpochChanged => ErrorCode::EpochChanged,
                     HistoryError::NoHistory => ErrorCode::Forbidden,
+                    HistoryError::Unavailable => ErrorCode::Unavailable,
                 };
                 self.error(slot, id, code, &error.to_string());
+            }
+            Answered::Unavailable => {
+                let code = ErrorCode::Unavailable;
+                self.error(slot, id, code, code.words());
             }
             Answered::Presence(members) => self.reply(slot, |out| {
                 let shown = members.members.iter().map(|it| it.as_reply());

@@ -43,6 +43,11 @@ impl Names {
         Self { process }
     }
 
+    /// What the pods call this process: the beginning of its connections' names.
+    pub fn process(self) -> Arc<str> {
+        format!("{:08x}", self.process).into()
+    }
+
     /// The name of a connection.
     pub fn name(self, key: ConnectionKey) -> Arc<str> {
         format!("{:08x}{:016x}", self.process, key.0).into()

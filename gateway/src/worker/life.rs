@@ -10,6 +10,7 @@ use super::{
     drain::Drain,
     key::ConnectionKey,
     message::Ending,
+    seats::Seats,
     settings::Settings,
     shared::{Shared, millis},
 };
@@ -24,6 +25,24 @@ use crate::{
 /// What one read takes at most; one buffer serves all connections of a worker.
 const BUFFER_BYTES: usize = 64 * 1024;
 
+/// What is behind the topics whose home a worker is.
+#[derive(Debug)]
+pub enum Broker {
+    /// This process alone: the home orders and keeps.
+    Memory(Partition),
+    /// Pods share them: the home follows what the streams and the other pods say.
+    Nats(Seats),
+}
+
+impl Broker {
+    fn new(shared: &Shared) -> Self {
+        match &shared.link {
+            Some(link) => Self::Nats(Seats::new(link.clone(), shared.names.process())),
+            None => Self::Memory(Partition::new(fastrand::u64(..), shared.history_bytes.clone())),
+        }
+    }
+}
+
 /// Everything that a worker owns.
 pub struct Worker {
     pub index: usize,
@@ -33,7 +52,7 @@ pub struct Worker {
     pub now: Duration,
     pub connections: Slab<Connection>,
     pub subscribers: Subscribers,
-    pub partition: Partition,
+    pub broker: Broker,
     pub wheel: Wheel<ConnectionKey>,
     pub buffer: Vec<u8>,
     /// What the connection whose turn it is has sent in this turn, inflated.
@@ -46,6 +65,8 @@ pub struct Worker {
     pub ticket: u32,
     /// When everything was last looked at, in milliseconds.
     pub swept_ms: u64,
+    /// When replays that the broker did not go on with ask again, in milliseconds; 0: never.
+    pub replays_again_ms: u64,
 }
 
 impl Worker {
@@ -59,7 +80,7 @@ impl Worker {
             now,
             connections: Slab::new(),
             subscribers: Subscribers::default(),
-            partition: Partition::new(fastrand::u64(..), shared.history_bytes.clone()),
+            broker: Broker::new(&shared),
             wheel: Wheel::new(millis(now)),
             buffer: vec![0; BUFFER_BYTES],
             turn_bytes: 0,
@@ -70,6 +91,7 @@ impl Worker {
             counts: shared.metrics.local(),
             ticket: 0,
             swept_ms: millis(now),
+            replays_again_ms: 0,
             settings,
             shared,
         }

@@ -10,6 +10,10 @@ use crate::{
     broker::{
         Announcement, Attached, ClientPosition, HistoryError, HistoryPage, Member, Members,
         Position, PresenceMode, Publication, Publish, Reset,
+        nats::{
+            follow::{Found, Top},
+            link::{Lost, Notice},
+        },
     },
     protocol::{Dialect, close::CloseReason, encoded::Encoded, topic::Topic},
 };
@@ -48,6 +52,14 @@ pub enum Message {
     /// From a home: what a connection asked for, not yet in words: who does not read what was asked
     /// for before must not make us write more.
     Answer(ConnectionKey, Option<Box<str>>, Topic, Answered),
+    /// From a home: a subscription could not begin; it may be tried again.
+    Unattached(SubscriptionKey),
+    /// From a home: what is at this position and before it, and did not come, is lost.
+    Gap(Reset),
+    /// From a home: what a connection asked for cannot be done now.
+    Unavailable(ConnectionKey, Option<Box<str>>),
+    /// To a home, or to all: what the broker between pods says.
+    Heard(Heard),
     /// From everywhere else.
     Command(Command),
 }
@@ -59,10 +71,26 @@ impl Message {
         const EACH: usize = 1_024;
         match self {
             Self::Publish(publish, _) => EACH + publish.data.len(),
+            Self::Heard(Heard::Notice(Notice::Came(_, came))) => EACH + came.publish.data.len(),
             Self::Deliver(publication) => EACH + publication.payload(Dialect::V1).len(),
             _ => 0,
         }
     }
+}
+
+/// What the broker between pods says, and what it answers.
+#[derive(Debug)]
+pub enum Heard {
+    /// By itself.
+    Notice(Notice),
+    /// Where a topic stands.
+    Opened(Topic, Result<Top, Lost>),
+    /// What is behind the place up to which a topic was delivered.
+    Filled(Topic, Result<Found, Lost>),
+    /// What is behind the position of a client that comes back.
+    Recovered(Box<Attach>, Result<Found, Lost>),
+    /// What is to be replayed to a subscription next.
+    Resumed(SubscriptionKey, Result<Found, Lost>),
 }
 
 /// A worker's wish for what is published to a topic.
@@ -91,6 +119,8 @@ pub struct SubscriptionKey {
 /// What a client asked a home for.
 #[derive(Debug)]
 pub enum Answered {
+    /// It cannot be said now.
+    Unavailable,
     /// A part of a history.
     History(Result<HistoryPage, HistoryError>),
     /// Who is in a channel.

@@ -50,6 +50,7 @@ mod replay;
 mod inbox;
 
 mod home;
+mod seats;
 
 mod deliver;
 

@@ -17,14 +17,17 @@ use tokio::{
 use super::{
     key::Names,
     listen,
-    message::{Command, Message},
+    message::{Command, Heard, Message},
     run,
     settings::Settings,
     shared::{House, Shared, Side},
 };
 use crate::{
     admission::load::Load,
-    broker::{HistoryBytes, Homes, WorkerSet},
+    broker::{
+        HistoryBytes, Homes, WorkerSet,
+        nats::link::{Link, Notice, Route},
+    },
     jwks::Asks,
     telemetry::{metrics::Metrics, trace::Traces},
 };
@@ -62,6 +65,12 @@ pub struct Start {
     pub house: Option<House>,
     /// The path that echoes, for the conformance suite.
     pub echo: Option<String>,
+    /// The broker between pods, if there is one.
+    pub link: Option<Link>,
+    /// How connections are called.
+    pub names: Names,
+    /// When the process's own time began.
+    pub began: Instant,
 }
 
 /// A pool that runs.
@@ -82,7 +91,8 @@ impl Pool {
     ///
     /// Where the address cannot be listened on.
     pub fn start(start: Start) -> std::io::Result<Started> {
-        let Start { listen, settings, metrics, traces, asks, house, echo } = start;
+        let Start { listen, settings, metrics, traces, asks, house, echo, link, names, began } =
+            start;
         let count = std::thread::available_parallelism()
             .map_or(1, std::num::NonZero::get)
             .min(WorkerSet::WORKERS_MAX);
@@ -94,9 +104,10 @@ impl Pool {
         let history_bytes =
             usize::try_from(spec.broker.history_bytes.bytes()).unwrap_or(usize::MAX);
         let shared = Arc::new(Shared {
-            began: Instant::now(),
+            began,
+            link,
             homes: Homes::new(count),
-            names: Names::new(fastrand::u32(..)),
+            names,
             history_bytes: HistoryBytes::new(history_bytes, count),
             load: Load::new(&spec.limits, 1),
             handshake_over: Notify::new(),
@@ -124,6 +135,26 @@ impl Pool {
     pub async fn configure(&self, settings: &Arc<Settings>) {
         self.shared.settings.store(Arc::clone(settings));
         self.tell(|| Command::Configure(Arc::clone(settings))).await;
+    }
+
+    /// Where the broker between pods tells what it has to say.
+    pub fn route(&self) -> Route {
+        let shared = Arc::clone(&self.shared);
+        Route::new(move |notice| {
+            let topic = match &notice {
+                Notice::Came(topic, _) | Notice::Listening(topic) | Notice::Roster(topic, _) => {
+                    topic.clone()
+                }
+                Notice::PodLost(_) | Notice::Lost | Notice::Back { .. } => {
+                    for worker in 0..shared.workers.len() {
+                        let heard = Heard::Notice(notice.clone());
+                        shared.send(worker, Message::Heard(heard));
+                    }
+                    return;
+                }
+            };
+            shared.to_home(&topic, Message::Heard(Heard::Notice(notice)));
+        })
     }
 
     async fn tell(&self, command: impl Fn() -> Command) {

@@ -20,9 +20,9 @@ use crate::{
 /// How often a publisher looks whether the workers have caught up.
 const CATCH_UP_LOOK: Duration = Duration::from_millis(10);
 
-/// A worker does not answer: it has stopped.
+/// There is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a worker does not answer")]
+#[error("no answer: the broker is lost, or the gateway stops")]
 pub struct Unavailable;
 
 impl Pool {

@@ -19,6 +19,9 @@ use crate::{
     protocol::{Dialect, reply, topic::Topic},
 };
 
+/// How long to wait before a part of a replay is asked for again that the broker did not give.
+const REPLAY_AGAIN_MS: u64 = 1_000;
+
 impl Worker {
     /// A topic's home has answered: the reply, what was missed, then what came meanwhile.
     pub fn attached(&mut self, subscription: &SubscriptionKey, attached: Attached) {
@@ -172,16 +175,27 @@ impl Worker {
         match page {
             Ok(page) => {
                 held.more = if page.more { More::Yes } else { More::No };
+                // Where it was asked for twice, it came twice.
+                let at = subscription.at;
+                let is_new = |position: Position| {
+                    at.is_none_or(|at| at.epoch != position.epoch || at.offset < position.offset)
+                };
                 held.replay = page.messages.into();
-                if let Some(gap) = page.gap {
+                held.replay.retain(|it| it.position.is_none_or(is_new));
+                if let Some(gap) = page.gap.filter(|gap| is_new(*gap)) {
                     // The history has let go of what comes before this.
                     subscription.at = Some(gap);
                     let at = Position { offset: gap.offset + 1, ..gap };
                     self.reply(slot, |out| reply::gap(out, topic.name(), Some(at)));
                 }
             }
+            // The broker does not answer: it is asked again when it is back.
+            Err(HistoryError::Unavailable) => {
+                self.replays_again_ms = self.now_ms() + REPLAY_AGAIN_MS;
+                return;
+            }
             // It was switched off or began anew, which everybody is told by itself.
-            Err(_) => held.more = More::No,
+            Err(HistoryError::EpochChanged | HistoryError::NoHistory) => held.more = More::No,
         }
         self.replay(slot, index);
     }
@@ -230,6 +244,15 @@ impl Held {
         self.waiting_bytes = 0;
         self.more = More::No;
         self.is_lossy = false;
+    }
+
+    /// Forgets what came meanwhile, and asks for it instead.
+    pub fn ask_again(&mut self) {
+        if self.is_attached && self.more == More::No {
+            self.waiting.clear();
+            self.waiting_bytes = 0;
+            self.more = More::Yes;
+        }
     }
 
     /// Keeps what is published while the last part of a replay runs. What is too much to keep is

@@ -8,7 +8,10 @@ use headgate_crds::v1alpha1::{
 
 use crate::{
     auth::token::Verifier,
-    broker::{HistoryRule, PresenceMode, TopicRules},
+    broker::{
+        HistoryRule, PresenceMode, TopicRules,
+        nats::{link::Kept, names::rule_token},
+    },
     config::Config,
     hub::outbox::{Bounds, Joining},
     protocol::{Dialect, topic::Topic},
@@ -23,6 +26,8 @@ const FRAGMENTS_MAX: u32 = 4_096;
 pub struct Settings {
     /// The configuration.
     pub config: Arc<Config>,
+    /// The names of the rules' streams, in the order of the rules.
+    tokens: Vec<Arc<str>>,
     /// What vouches for tokens: the keys of the manifest and those of a key set.
     pub verifier: Arc<Verifier>,
     /// Connections that fit: `maxConnections`, or what the limit on files allows.
@@ -43,7 +48,9 @@ impl Settings {
             messages_max: spec.limits.send_queue_messages as usize,
             bytes_max: usize::try_from(spec.limits.send_queue_bytes.bytes()).unwrap_or(usize::MAX),
         };
+        let tokens = config.rules.iter().map(|it| rule_token(it.r#match.as_str()).into()).collect();
         Self {
+            tokens,
             verifier,
             capacity,
             bounds,
@@ -66,6 +73,14 @@ impl Settings {
     /// What a topic keeps, if anything.
     pub fn history(&self, topic: &Topic) -> Option<HistoryRule> {
         history(self.rule(topic.name()))
+    }
+
+    /// What keeps a topic between pods, if anything does.
+    pub fn kept(&self, topic: &Topic) -> Option<Kept> {
+        let name = topic.name();
+        let at = self.config.rules.iter().position(|rule| rule.r#match.matches(name))?;
+        let rule = history(self.config.rules.get(at))?;
+        Some(Kept { by: Arc::clone(self.tokens.get(at)?), rule })
     }
 
     /// Whether and how it is told who is in a channel.

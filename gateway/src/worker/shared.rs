@@ -19,7 +19,7 @@ use super::{key::Names, message::Message, settings::Settings};
 use crate::{
     admission::load::Load,
     auth::{identity::KeyId, revocations::Revocations, token::Verifier},
-    broker::{HistoryBytes, Homes},
+    broker::{HistoryBytes, Homes, nats::link::Link},
     jwks::Asks,
     protocol::topic::Topic,
     telemetry::{metrics::Metrics, trace::Traces},
@@ -33,6 +33,8 @@ const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub struct Shared {
     /// When the process's own time began.
     pub began: Instant,
+    /// The broker between pods, if there is one.
+    pub link: Option<Link>,
     /// The homes of topics.
     pub homes: Homes,
     /// How connections are called.
@@ -170,7 +172,7 @@ impl Shared {
 
     /// Whether more is published than the workers can hand to those who listen.
     pub fn is_behind(&self) -> bool {
-        self.behind.load(Ordering::Relaxed) > 0
+        self.behind.load(Ordering::Relaxed) > 0 || self.link.as_ref().is_some_and(Link::is_behind)
     }
 
     /// Says something to the worker that is a topic's home.

@@ -101,6 +101,24 @@ impl Worker {
         }
     }
 
+    /// A home says that a subscription cannot begin now.
+    pub fn unattached_from_home(&mut self, subscription: &SubscriptionKey) {
+        let SubscriptionKey { topic, connection: key, ticket } = subscription;
+        let Some(index) = self.subscription(*key, topic) else { return };
+        let Some(it) = self.find(*key).and_then(|it| it.subscriptions.get(index)) else { return };
+        let State::Held(held) = &it.state else { return };
+        if held.ticket != *ticket || held.is_attached {
+            return;
+        }
+        if !held.opens {
+            return self.unattached(*key, index);
+        }
+        // The session opens all the same; a `gap` says where the topic stands, as soon as that is known.
+        let attached =
+            Attached { position: None, recovered: None, missed: Vec::new(), more: false };
+        self.attached(subscription, attached);
+    }
+
     /// A home could not be asked: who waits for it is told, and may ask again.
     fn unattached(&mut self, key: ConnectionKey, index: usize) {
         let subscription = self.find(key).and_then(|it| it.subscriptions.get_mut(index));

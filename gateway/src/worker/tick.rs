@@ -4,7 +4,11 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::{connection::Connection, key::ConnectionKey, life::Worker};
+use super::{
+    connection::Connection,
+    key::ConnectionKey,
+    life::{Broker, Worker},
+};
 use crate::{
     hub::wheel::TICK_MS, protocol::close::CloseReason, session::heartbeat::Due,
     telemetry::metrics::Sizes,
@@ -37,15 +41,20 @@ impl Worker {
             self.look_after(key);
         }
         self.drain();
-        if self.partition.due().is_some_and(|at| at <= self.now) {
-            self.tend_partition();
+        if self.broker_due().is_some_and(|at| at <= self.now) {
+            self.tend_broker();
         }
         if now_ms >= self.swept_ms + SWEEP_MS {
             self.swept_ms = now_ms;
             self.sweep();
         }
+        if self.replays_again_ms > 0 && self.replays_again_ms <= now_ms {
+            self.replays_again_ms = 0;
+            self.resume_again();
+        }
         if self.shared.take_lost(self.index) {
-            self.tell_all_of_a_gap();
+            self.tell_of_a_break(|_| true);
+            self.follow_again();
             self.attach_again();
             self.resume_again();
         }
@@ -53,15 +62,23 @@ impl Worker {
         self.shared.beat(self.index, now_ms);
     }
 
-    fn tend_partition(&mut self) {
-        let announcements = self.partition.tick(self.now);
+    fn broker_due(&self) -> Option<Duration> {
+        match &self.broker {
+            Broker::Memory(partition) => partition.due(),
+            Broker::Nats(seats) => seats.due(),
+        }
+    }
+
+    fn tend_broker(&mut self) {
+        let Broker::Memory(partition) = &mut self.broker else { return self.tend_seats() };
+        let announcements = partition.tick(self.now);
         self.have_announced(announcements);
     }
 
     /// Looks at everything: how much there is, and who is idle.
     fn sweep(&mut self) {
         // Another partition may need room.
-        self.tend_partition();
+        self.tend_broker();
         let now_ms = self.now_ms();
         let (mut messages, mut bytes, mut idle, mut since_ms) = (0, 0, 0, u64::MAX);
         for (_, connection) in &self.connections {
@@ -81,7 +98,10 @@ impl Worker {
     fn count(&mut self) {
         let count = u32::try_from(self.connections.len()).unwrap_or(u32::MAX);
         let (serving, draining) = if self.drain.is_some() { (0, count) } else { (count, 0) };
-        let channels = self.partition.channels() as u64;
+        let channels = match &self.broker {
+            Broker::Memory(partition) => partition.channels() as u64,
+            Broker::Nats(seats) => seats.channels() as u64,
+        };
         self.counts.sizes = Sizes { serving, draining, channels, ..self.counts.sizes };
         self.counts.flush();
     }

@@ -6,9 +6,9 @@ use super::Partition;
 use crate::{
     broker::{
         answer::Announcement,
-        roster::{Matter, Member, Members, News, PresenceMode, Roster, Stir},
+        roster::{Matter, Member, Members, PresenceMode, Roster, Stir},
     },
-    protocol::{encoded::Encoded, reply, topic::Topic},
+    protocol::topic::Topic,
 };
 
 impl Partition {
@@ -60,7 +60,7 @@ impl Partition {
                 (!to.is_empty()).then(|| Announcement {
                     topic: topic.clone(),
                     to,
-                    envelope: encode(topic, &news),
+                    envelope: news.envelope(topic),
                 })
             }
         }
@@ -79,13 +79,4 @@ impl Partition {
         self.settle(now, topic);
         announcement
     }
-}
-
-fn encode(topic: &Topic, news: &News) -> Encoded {
-    let name = topic.name();
-    Encoded::text(128 + name.len(), |out| match news {
-        News::Join(member) => reply::join(out, name, &member.as_reply()),
-        News::Leave(member) => reply::leave(out, name, &member.as_reply()),
-        News::Changed { total } => reply::presence_changed(out, name, Some(*total)),
-    })
 }

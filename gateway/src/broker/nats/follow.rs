@@ -121,10 +121,7 @@ impl Follow {
     /// A topic of which nothing is known. `tells`: subscribers are here that have to be told when
     /// it is.
     pub fn new(max_age: Duration, tells: bool) -> Self {
-        Self {
-            stored_age: max_age.max(STORED_AGE_MIN),
-            state: State::Opening { seen: 0, tells },
-        }
+        Self { stored_age: max_age.max(STORED_AGE_MIN), state: State::Opening { seen: 0, tells } }
     }
 
     /// The rule keeps publications for another time now.
@@ -190,16 +187,9 @@ impl Follow {
         let State::Opening { seen, tells } = self.state else { return Filled::default() };
         let place = Place { at: top.position, stored: top.stored, stamp_ns: top.stamp_ns };
         let is_behind = seen > place.at.offset;
-        self.state = if is_behind {
-            State::Filling { place, seen, tries: 0 }
-        } else {
-            State::Live(place)
-        };
-        Filled {
-            begun: tells.then_some(top.position),
-            asks: is_behind,
-            ..Filled::default()
-        }
+        self.state =
+            if is_behind { State::Filling { place, seen, tries: 0 } } else { State::Live(place) };
+        Filled { begun: tells.then_some(top.position), asks: is_behind, ..Filled::default() }
     }
 
     /// The stream says what is behind a position.
@@ -295,4 +285,3 @@ impl Place {
 pub fn is_of(client: ClientPosition, epoch: Epoch, top: u64) -> bool {
     client.epoch == Some(epoch) && client.offset <= top
 }
-

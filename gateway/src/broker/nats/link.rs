@@ -19,7 +19,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::follow::{Arrival, Found, Top};
 use crate::{
-    broker::{publication::{Publication, Publish}, stream::HistoryRule},
+    broker::{publication::Publish, stream::HistoryRule},
     protocol::{
         position::{ClientPosition, Position},
         topic::Topic,
@@ -110,13 +110,56 @@ pub enum What {
     Newest(usize, Done<Result<Found, Lost>>),
 }
 
-/// Something that came for a topic.
-#[derive(Debug)]
+/// Something that was published to a topic.
+#[derive(Clone, Debug)]
 pub struct Arrived {
     /// What is published.
-    pub publication: Arc<Publication>,
-    /// Its place, where a stream stored it.
-    pub arrival: Option<Arrival>,
+    pub publish: Publish,
+    /// Its place and the rule whose stream stored it, if one did.
+    pub stored: Option<(Arc<str>, Arrival)>,
+}
+
+/// What the broker has to say by itself.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// Something was published.
+    Came(Topic, Arrived),
+    /// From now on what is published to a topic comes here.
+    Listening(Topic),
+    /// Another pod tells who came to a channel or went.
+    Roster(Topic, Bytes),
+    /// A pod is lost, and everybody who was there with it.
+    PodLost(Arc<str>),
+    /// The broker is lost: what is published now does not come here.
+    Lost,
+    /// The broker is back, and everything that is wanted comes again. Where it was a break, what was
+    /// published meanwhile did not come; otherwise only streams may have begun anew.
+    Back {
+        /// Whether it was a break.
+        is_break: bool,
+    },
+}
+
+/// Takes what the broker has to say to where it belongs. It must not wait.
+#[derive(Clone)]
+pub struct Route(Arc<dyn Fn(Notice) + Send + Sync>);
+
+impl Route {
+    /// Has `take` get every notice.
+    pub fn new(take: impl Fn(Notice) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(take))
+    }
+
+    /// Tells something.
+    pub fn tell(&self, notice: Notice) {
+        (self.0)(notice);
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Route")
+    }
 }
 
 /// The broker between pods, as the workers see it.
@@ -162,6 +205,11 @@ impl Link {
         self.shared.is_wanted.notify_one();
     }
 
+    /// Whether more waits to go out than may: nobody is to publish until it has.
+    pub fn is_behind(&self) -> bool {
+        self.shared.bytes.load(Ordering::Relaxed) > ORDER_BYTES_MAX
+    }
+
     /// Gives an order. One that cannot be taken is given back.
     ///
     /// # Errors
@@ -169,7 +217,7 @@ impl Link {
     /// The order, where the broker is lost or has too much to do.
     pub fn order(&self, order: Order) -> Result<(), Order> {
         let bytes = order.bytes();
-        if !self.is_connected() || self.shared.bytes.load(Ordering::Relaxed) > ORDER_BYTES_MAX {
+        if !self.is_connected() || self.is_behind() {
             return Err(order);
         }
         self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -181,9 +229,9 @@ impl Link {
 }
 
 impl Orders {
-    /// The broker can be reached, or no longer.
-    pub fn set_connected(&self, is_connected: bool) {
-        self.shared.is_connected.store(is_connected, Ordering::Release);
+    /// The part of the link that says whether the broker can be reached.
+    pub fn connected(&self) -> Connected {
+        Connected(Arc::clone(&self.shared))
     }
 
     /// The next order; `None` when nobody gives any more. Safe to cancel.
@@ -196,6 +244,17 @@ impl Orders {
     /// The part of the link that says what is wanted.
     pub fn wishes(&self) -> Wishes {
         Wishes(Arc::clone(&self.shared))
+    }
+}
+
+/// Whether the broker can be reached.
+#[derive(Clone, Debug)]
+pub struct Connected(Arc<Shared>);
+
+impl Connected {
+    /// It can, or no longer.
+    pub fn set(&self, is_connected: bool) {
+        self.0.is_connected.store(is_connected, Ordering::Release);
     }
 }
 
@@ -232,9 +291,9 @@ impl Order {
         match self {
             Self::Publish(_, _, Some(done)) => done.tell(Err(Lost)),
             Self::Read(Read { what: What::Top(done), .. }) => done.tell(Err(Lost)),
-            Self::Read(Read {
-                what: What::After { done, .. } | What::Newest(_, done), ..
-            }) => done.tell(Err(Lost)),
+            Self::Read(Read { what: What::After { done, .. } | What::Newest(_, done), .. }) => {
+                done.tell(Err(Lost))
+            }
             Self::Publish(_, _, None) | Self::Roster(..) => {}
         }
     }

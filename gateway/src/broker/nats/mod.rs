@@ -6,3 +6,4 @@ pub mod wire;
 
 pub mod follow;
 pub mod link;
+pub mod roster;

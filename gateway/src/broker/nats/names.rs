@@ -55,11 +55,6 @@ impl Names {
         format!("{}.live.{{{{wildcard(1)}}}}", self.subjects)
     }
 
-    /// Where a channel's comings and goings are told between pods.
-    pub fn roster(&self, topic: &Topic) -> String {
-        format!("{}.roster.{}", self.subjects, token(topic.key()))
-    }
-
     /// A subject of the pods' own talk: `pods`, `ask`, `inbox`.
     pub fn own(&self, what: &str) -> String {
         format!("{}.{what}", self.subjects)
@@ -152,10 +147,7 @@ mod tests {
 
         assert_eq!(names.live(&room), "headgate.demo.chat.live.room_2E_3E");
         assert_eq!(names.live(&Topic::all()), "headgate.demo.chat.live._40all");
-        assert_eq!(
-            names.stored(&rule, &room),
-            "headgate.demo.chat.hist.room_2E_2A_2A.room_2E_3E"
-        );
+        assert_eq!(names.stored(&rule, &room), "headgate.demo.chat.hist.room_2E_2A_2A.room_2E_3E");
         assert_eq!(names.stream(&rule), "headgate_demo_chat_room_2E_2A_2A");
         assert_eq!(names.republished(), "headgate.demo.chat.live.{{wildcard(1)}}");
     }

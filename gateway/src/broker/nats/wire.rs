@@ -36,6 +36,18 @@ struct Line<'a> {
     user: Option<std::borrow::Cow<'a, str>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     exclude: Option<std::borrow::Cow<'a, str>>,
+    /// The data is about who came and who went, not for clients.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    roster: bool,
+}
+
+/// What a message carries.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// A publication for everybody who listens.
+    Publication(Publish),
+    /// Who came to a channel and who went, in the words of [`super::roster`].
+    Roster(Bytes),
 }
 
 /// Why what came is not understood. A label of a metric.
@@ -76,22 +88,32 @@ pub fn encode(publish: &Publish) -> Bytes {
         v: VERSION,
         user: publish.user.as_deref().map(Into::into),
         exclude: publish.exclude.as_deref().map(Into::into),
+        roster: false,
     };
-    let mut payload = Vec::with_capacity(64 + publish.data.len());
+    lines(&line, &publish.data)
+}
+
+/// The payload of a message about who came to a channel and who went.
+pub fn encode_roster(event: &[u8]) -> Bytes {
+    lines(&Line { v: VERSION, user: None, exclude: None, roster: true }, event)
+}
+
+fn lines(line: &Line<'_>, data: &[u8]) -> Bytes {
+    let mut payload = Vec::with_capacity(64 + data.len());
     // Writing to a Vec never fails, and strings are always JSON.
-    let _ = serde_json::to_writer(&mut payload, &line);
+    let _ = serde_json::to_writer(&mut payload, line);
     payload.push(b'\n');
-    payload.extend_from_slice(&publish.data);
+    payload.extend_from_slice(data);
     payload.into()
 }
 
-/// The publication that a message carries.
+/// What a message carries.
 ///
 /// # Errors
 ///
 /// [`Dropped`]: whoever may write to the subject can write anything, so everything is checked that
 /// goes on to clients.
-pub fn decode(topic: &Topic, payload: &Bytes, data_bytes_max: usize) -> Result<Publish, Dropped> {
+pub fn decode(topic: &Topic, payload: &Bytes, data_bytes_max: usize) -> Result<Payload, Dropped> {
     let head = payload.get(..payload.len().min(LINE_BYTES_MAX)).unwrap_or_default();
     let end = memchr::memchr(b'\n', head).ok_or(Dropped::Malformed)?;
     let line = payload.get(..end).unwrap_or_default();
@@ -108,13 +130,16 @@ pub fn decode(topic: &Topic, payload: &Bytes, data_bytes_max: usize) -> Result<P
         return Err(Dropped::Malformed);
     }
     let _: &RawValue = serde_json::from_slice(&data).map_err(|_| Dropped::Malformed)?;
-    Ok(Publish {
+    if line.roster {
+        return Ok(Payload::Roster(data));
+    }
+    Ok(Payload::Publication(Publish {
         topic: topic.clone(),
         data,
         user: line.user.map(|it| Arc::from(&*it)),
         key: None,
         exclude: line.exclude.map(|it| Arc::from(&*it)),
-    })
+    }))
 }
 
 /// What makes a retry of a publication harmless, in the words of the stream: `Nats-Msg-Id`. The
@@ -139,8 +164,23 @@ mod tests {
         Topic::channel(ChannelName::parse("room").unwrap())
     }
 
+    fn publication(payload: &Bytes, data_bytes_max: usize) -> Result<Publish, Dropped> {
+        match decode(&room(), payload, data_bytes_max)? {
+            Payload::Publication(publish) => Ok(publish),
+            Payload::Roster(_) => panic!("a publication was expected"),
+        }
+    }
+
+    #[test]
+    fn what_is_told_of_a_roster_is_no_publication() {
+        let payload = encode_roster(b"{}");
+        assert!(
+            matches!(decode(&room(), &payload, 100), Ok(Payload::Roster(data)) if data == "{}")
+        );
+    }
+
     fn check(payload: &str, expected: Result<&str, Dropped>) {
-        let decoded = decode(&room(), &Bytes::copy_from_slice(payload.as_bytes()), 16);
+        let decoded = publication(&Bytes::copy_from_slice(payload.as_bytes()), 16);
         let data = decoded.map(|it| String::from_utf8(it.data.to_vec()).unwrap());
         assert_eq!(data, expected.map(str::to_owned), "{payload:?}");
     }
@@ -170,7 +210,7 @@ mod tests {
                 key: None,
                 exclude: exclude.as_deref().map(Arc::from),
             };
-            let decoded = decode(&room(), &encode(&publish), 1_000).unwrap();
+            let decoded = publication(&encode(&publish), 1_000).unwrap();
             prop_assert_eq!(decoded.data, data);
             prop_assert_eq!(decoded.user, publish.user);
             prop_assert_eq!(decoded.exclude, publish.exclude);

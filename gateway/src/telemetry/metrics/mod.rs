@@ -43,6 +43,9 @@ const BATCH_MESSAGES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 25
 /// From a broker in the same zone to one that is about to be given up.
 const RTT_SECONDS: &[f64] = &[0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.0];
 
+/// Why a message from the broker is dropped.
+pub const BROKER_DROPPED: [&str; 4] = ["malformed", "version", "oversized", "foreign"];
+
 /// Every metric of the process.
 #[derive(Debug)]
 pub struct Metrics {
@@ -69,6 +72,11 @@ pub struct Metrics {
     pub broker_connected: IntGauge,
     /// Round trips to the broker.
     pub broker_rtt_seconds: Histogram,
+    /// Holes between pods that could not be filled.
+    pub broker_gaps: IntCounter,
+    /// Pods of the gateway that are alive.
+    pub broker_pods: IntGauge,
+    broker_dropped: Family,
 }
 
 impl Metrics {
@@ -149,6 +157,18 @@ impl Metrics {
                 "Round trips to the broker.",
                 RTT_SECONDS,
             ),
+            broker_gaps: register.counter(
+                "broker_gaps_total",
+                "Holes in what pods share that no stream could fill; clients were told by a gap.",
+            ),
+            broker_pods: register
+                .gauge("broker_pods", "Pods of the gateway that are alive, this one among them."),
+            broker_dropped: register.family(
+                "broker_dropped_total",
+                "Messages from the broker that were dropped, by reason.",
+                "reason",
+                &BROKER_DROPPED,
+            ),
             registry: register.done(),
         }
     }
@@ -161,6 +181,11 @@ impl Metrics {
     /// Counts a refusal where no worker is at hand, by the refusal's label.
     pub fn refuse(&self, label: &str) {
         self.refused.add(label, 1);
+    }
+
+    /// Counts a message from the broker that was dropped; the reason is one of [`BROKER_DROPPED`].
+    pub fn broker_drop(&self, reason: &str) {
+        self.broker_dropped.add(reason, 1);
     }
 
     /// Refusals so far, by reason.

@@ -1,0 +1,227 @@
+//! The life of the connection: what is done when it is there, and who is told when it is not.
+
+use std::{sync::Arc, time::Duration};
+
+use async_nats::{Client, Event};
+use bytes::Bytes;
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval, sleep},
+};
+use tracing::{error, info, warn};
+
+use super::{
+    client::Events,
+    interest::Wire,
+    read::Reader,
+    streams::{StreamError, Streams},
+    wanted,
+};
+use crate::{
+    broker::nats::link::{Connected, Notice, Route},
+    config::Config,
+    telemetry::metrics::Metrics,
+};
+
+/// How often the streams are looked at, whether they still are what they were.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// How long to wait before streams that could not be made are tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
+
+/// What stands around a message when it goes over the wire: its line and its headers.
+const AROUND_BYTES_MAX: u64 = 4 * 1024;
+
+/// How the broker is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It was not reached yet.
+    Connecting,
+    /// It is there, and so is what it keeps.
+    Connected,
+    /// It was there.
+    Lost,
+    /// It is there and of no use; why.
+    Refused(String),
+}
+
+/// Looks after the connection.
+#[derive(Debug)]
+pub struct Life {
+    pub client: Client,
+    pub config: watch::Receiver<Arc<Config>>,
+    pub events: Events,
+    pub streams: Arc<Streams>,
+    pub reader: Arc<Reader>,
+    pub connected: Connected,
+    pub wire: watch::Sender<Wire>,
+    pub state: watch::Sender<State>,
+    pub route: Route,
+    pub metrics: Arc<Metrics>,
+    /// The rules, as tokens, that had a stream.
+    pub kept: Vec<Arc<str>>,
+}
+
+impl Life {
+    /// Looks after it for as long as the process lives.
+    pub async fn run(mut self) {
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let reader = Arc::clone(&self.reader);
+        loop {
+            tokio::select! {
+                event = self.events.recv() => match event {
+                    Some(event) => self.happened(event).await,
+                    None => return,
+                },
+                changed = self.config.changed() => match changed {
+                    Ok(()) => self.look().await,
+                    Err(_) => return,
+                },
+                () = reader.missing.notified() => self.look().await,
+                _ = looks.tick() => self.look().await,
+            }
+        }
+    }
+
+    async fn happened(&mut self, event: Event) {
+        match event {
+            Event::Connected => {
+                self.wire.send_replace(Wire::Up);
+                self.greet().await;
+            }
+            Event::Disconnected | Event::Closed => self.lost("the connection has ended"),
+            Event::SlowConsumer(_) => {
+                warn!(event = "broker_overflow", "more came from NATS than could be taken");
+                self.breaks();
+            }
+            Event::ServerError(error) => {
+                warn!(event = "broker_error", %error, "NATS reports an error");
+            }
+            Event::ClientError(error) => {
+                warn!(event = "broker_unreachable", %error, "NATS cannot be reached");
+            }
+            Event::LameDuckMode => {
+                info!(
+                    event = "broker_moves",
+                    "this NATS server goes away; the next one is looked for"
+                );
+            }
+            Event::Draining => {}
+        }
+    }
+
+    /// The connection is new: makes sure of what is needed, and says that the broker is there.
+    async fn greet(&mut self) {
+        loop {
+            match self.prepare().await {
+                Ok(()) => break,
+                Err(problem) => {
+                    let is_new = *self.state.borrow() != State::Refused(problem.clone());
+                    if is_new {
+                        error!(event = "broker_refused", problem, "NATS cannot be used as it is");
+                        self.state.send_replace(State::Refused(problem));
+                    }
+                }
+            }
+            // What happens meanwhile comes first.
+            tokio::select! {
+                () = sleep(TRY_AGAIN) => {}
+                event = self.events.recv() => match event {
+                    Some(Event::Disconnected | Event::Closed) | None => {
+                        return self.lost("the connection has ended");
+                    }
+                    Some(Event::ServerError(error)) => {
+                        warn!(event = "broker_error", %error, "NATS reports an error");
+                    }
+                    Some(_) => {}
+                },
+            }
+        }
+        self.connected.set(true);
+        self.metrics.broker_connected.set(1);
+        let is_first = *self.state.borrow() == State::Connecting;
+        let server = self.client.server_info();
+        info!(
+            event = "broker_connected",
+            server = server.server_name,
+            version = server.version,
+            is_first,
+            "NATS is there"
+        );
+        self.state.send_replace(State::Connected);
+        self.route.tell(Notice::Back { is_break: !is_first });
+    }
+
+    /// Measures a round trip.
+    async fn measure(&self) {
+        let began = Instant::now();
+        if self.client.request("$JS.API.INFO", Bytes::new()).await.is_ok() {
+            self.metrics.broker_rtt_seconds.observe(began.elapsed().as_secs_f64());
+        }
+    }
+
+    async fn prepare(&self) -> Result<(), String> {
+        let config = Arc::clone(&self.config.borrow());
+        let payload_max = self.client.max_payload() as u64;
+        let message_max = config.spec.max_message_size.bytes();
+        if payload_max < message_max + AROUND_BYTES_MAX {
+            return Err(format!(
+                "the server's max_payload is {payload_max} bytes, must be at least maxMessageSize and 4 KiB, {} bytes",
+                message_max + AROUND_BYTES_MAX
+            ));
+        }
+        let wanted = wanted(&config);
+        self.streams.ensure(&wanted).await.map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    /// Looks whether the streams still are what they were, and makes them what they should be.
+    async fn look(&mut self) {
+        if *self.state.borrow() != State::Connected {
+            return;
+        }
+        let config = Arc::clone(&self.config.borrow_and_update());
+        self.measure().await;
+        let wanted = wanted(&config);
+        match self.streams.ensure(&wanted).await {
+            Ok(is_other) => {
+                let kept = wanted.into_iter().map(|it| it.by).collect();
+                let before = std::mem::replace(&mut self.kept, kept);
+                for gone in before.iter().filter(|it| !self.kept.contains(it)) {
+                    self.streams.remove(gone).await;
+                }
+                if is_other {
+                    warn!(
+                        event = "history_new",
+                        "a stream was made anew: its history begins again"
+                    );
+                    self.route.tell(Notice::Lost);
+                    self.route.tell(Notice::Back { is_break: false });
+                }
+            }
+            Err(error @ (StreamError::Look(..) | StreamError::Make(..))) => {
+                warn!(event = "history_unavailable", %error, "history is not to be had now");
+            }
+        }
+    }
+
+    fn lost(&mut self, why: &str) {
+        self.connected.set(false);
+        self.metrics.broker_connected.set(0);
+        self.wire.send_replace(Wire::Down);
+        if *self.state.borrow() == State::Connected {
+            warn!(event = "broker_lost", why, "NATS is lost: clients stay, publishing has to wait");
+            self.state.send_replace(State::Lost);
+            self.route.tell(Notice::Lost);
+        }
+    }
+
+    /// Something that came was lost on the way.
+    fn breaks(&self) {
+        if *self.state.borrow() == State::Connected {
+            self.route.tell(Notice::Lost);
+            self.route.tell(Notice::Back { is_break: true });
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The broker between pods, carried out: one connection to NATS, and what goes over it.
+//!
+//! The workers' homes give orders through a [`Link`](crate::broker::nats::link::Link), and hear what
+//! comes through a [`Route`]. This room knows no worker. `life` looks after the connection, `streams`
+//! after the streams; `interest` makes true what is wanted, `arrive` reads what comes, `read` what is
+//! stored, and `publish` sends.
+
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod arrive;
+mod client;
+mod interest;
+mod life;
+mod publish;
+mod read;
+pub mod streams;
+
+use std::{sync::Arc, time::Duration};
+
+use async_nats::{Client, ConnectError};
+use base64::{DecodeError, Engine as _, engine::general_purpose::STANDARD};
+use futures_util::StreamExt as _;
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
+
+pub use self::life::State;
+use self::{
+    interest::{Interest, Wire},
+    life::Life,
+    publish::Publisher,
+    read::Reader,
+    streams::{Streams, Wanted},
+};
+use crate::{
+    broker::nats::{
+        link::{Orders, Route},
+        names::Names,
+    },
+    config::Config,
+    telemetry::metrics::Metrics,
+};
+
+/// How long a change of the configuration waits for its streams.
+const PREPARE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a broker begins with.
+#[derive(Debug)]
+pub struct Start {
+    /// The gateway's names.
+    pub names: Names,
+    /// Which of its pods this is.
+    pub pod: Arc<str>,
+    /// The configuration; credentials are looked up in it.
+    pub config: watch::Receiver<Arc<Config>>,
+    /// What the workers ask.
+    pub orders: Orders,
+    /// Where to tell them what comes.
+    pub route: Route,
+    /// What counts.
+    pub metrics: Arc<Metrics>,
+    /// When the process's own time began.
+    pub began: Instant,
+}
+
+/// A broker that runs.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    /// The connection.
+    pub client: Client,
+    /// The gateway's names.
+    pub names: Names,
+    /// Which of its pods this is.
+    pub pod: Arc<str>,
+    /// How it is.
+    pub state: watch::Receiver<State>,
+    streams: Arc<Streams>,
+}
+
+impl Broker {
+    /// Makes what the rules of a configuration need, if that takes no longer than a moment.
+    pub async fn prepare(&self, config: &Config) {
+        // What is not there then is made as soon as it can be; publishing answers `unavailable` until then.
+        let _ = timeout(PREPARE_TIMEOUT, self.streams.ensure(&wanted(config))).await;
+    }
+}
+
+/// Begins to connect, and goes on until the tasks are ended.
+///
+/// # Errors
+///
+/// Where the connection cannot even be tried.
+pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, ConnectError> {
+    let Start { names, pod, config, orders, route, metrics, began } = start;
+    let nats = config.borrow().spec.broker.nats.clone().unwrap_or_else(|| {
+        headgate_crds::v1alpha1::Nats { url: String::new(), credentials_secret_name: None }
+    });
+    let history_bytes = config.borrow().spec.broker.history_bytes.bytes();
+    let (client, events) = client::connect(&nats, &names, &pod, config.clone()).await?;
+    let streams = Arc::new(Streams::new(client.clone(), names.clone(), history_bytes));
+    let reader = Arc::new(Reader::new(
+        client.clone(),
+        names.clone(),
+        Arc::clone(&pod),
+        Arc::clone(&streams),
+        Arc::clone(&metrics),
+        began,
+    ));
+    let (wire, wire_seen) = watch::channel(Wire::Down);
+    let (state, state_seen) = watch::channel(State::Connecting);
+    let interest = Interest {
+        client: client.clone(),
+        names: names.clone(),
+        streams: Arc::clone(&streams),
+        metrics: Arc::clone(&metrics),
+        route: route.clone(),
+        wishes: orders.wishes(),
+        wire: wire_seen,
+    };
+    let life = Life {
+        client: client.clone(),
+        config,
+        events,
+        streams: Arc::clone(&streams),
+        reader: Arc::clone(&reader),
+        connected: orders.connected(),
+        wire,
+        state,
+        route,
+        metrics,
+        kept: Vec::new(),
+    };
+    tasks.spawn(pages(client.clone(), Arc::clone(&reader)));
+    tasks.spawn(interest.run());
+    tasks.spawn(life.run());
+    let publisher = Publisher {
+        client: client.clone(),
+        names: names.clone(),
+        streams: Arc::clone(&streams),
+        reader,
+    };
+    tasks.spawn(publisher.run(orders));
+    Ok(Broker { client, names, pod, state: state_seen, streams })
+}
+
+/// Hands the reader what comes for it.
+async fn pages(client: Client, reader: Arc<Reader>) {
+    let Ok(mut pages) = client.subscribe(reader.inbox()).await else { return };
+    while let Some(message) = pages.next().await {
+        reader.page_came(message);
+    }
+}
+
+/// What every rule with history wants of a stream.
+pub fn wanted(config: &Config) -> Vec<Wanted> {
+    let mut wanted = Vec::<Wanted>::new();
+    for rule in &config.rules {
+        let Some(history) = &rule.history else { continue };
+        let by: Arc<str> = crate::broker::nats::names::rule_token(rule.r#match.as_str()).into();
+        // Of rules for the same names the first counts.
+        if wanted.iter().any(|it| it.by == by) {
+            continue;
+        }
+        let rule = crate::broker::HistoryRule {
+            messages: history.messages as usize,
+            max_age: history.max_age.get(),
+        };
+        wanted.push(Wanted { by, rule });
+    }
+    wanted
+}
+
+/// Bytes as the server's JSON has them.
+fn base64(text: &str) -> Result<Vec<u8>, DecodeError> {
+    STANDARD.decode(text)
+}
