@@ -38,6 +38,7 @@ fn config(auth: &str, ca: Option<&str>, keys: Vec<Key>) -> Arc<Config> {
         verifier: Verifier { keys, ..Verifier::default() },
         jwks_ca: ca.map(|ca| Secret::new(ca.into())),
         api_keys: Vec::new(),
+        nats: None,
         tls: None,
     })
 }

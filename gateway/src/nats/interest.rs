@@ -61,16 +61,16 @@ impl Interest {
                 return;
             }
             let mut new = Vec::new();
-            for (topic, is_wanted) in changed {
-                if !is_wanted {
+            for (topic, wish) in changed {
+                let Some(wish) = wish else {
                     here.remove(&topic).iter().for_each(AbortHandle::abort);
                     continue;
-                }
+                };
                 if !here.contains_key(&topic) {
                     let Some(listening) = self.listen(&topic, &mut tasks).await else { return };
                     here.insert(topic.clone(), listening);
                 }
-                new.push(topic);
+                new.push((topic, wish));
             }
             // What has ended by itself or was told to is let go.
             while tasks.try_join_next().is_some() {}
@@ -82,8 +82,8 @@ impl Interest {
                 debug!(event = "broker_silent", %error, "NATS does not answer yet");
                 sleep(ASK_AGAIN).await;
             }
-            for topic in new {
-                self.route.tell(Notice::Listening(topic));
+            for (topic, wish) in new {
+                self.route.tell(Notice::Listening(topic, wish));
             }
         }
     }

@@ -17,6 +17,7 @@ pub mod streams;
 
 use std::{sync::Arc, time::Duration};
 
+use ahash::AHashMap;
 use async_nats::{Client, ConnectError};
 use base64::{DecodeError, Engine as _, engine::general_purpose::STANDARD};
 use futures_util::StreamExt as _;
@@ -140,6 +141,8 @@ pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, Conn
         names: names.clone(),
         streams: Arc::clone(&streams),
         reader,
+        acks: AHashMap::new(),
+        tasks: JoinSet::new(),
     };
     tasks.spawn(publisher.run(orders));
     Ok(Broker { client, names, pod, state: state_seen, streams })

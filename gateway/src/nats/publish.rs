@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use ahash::AHashMap;
 use async_nats::{
     Client, HeaderMap, header,
     jetstream::context::{PublishAckFuture, PublishErrorKind},
 };
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream::FuturesOrdered};
+use tokio::{sync::mpsc, task::JoinSet};
 use tracing::debug;
 
 use super::{read::Reader, streams::Streams};
@@ -27,6 +30,9 @@ const HEADER_BYTES: usize = 256;
 
 type Published = Option<Done<Result<Option<Position>, Lost>>>;
 
+/// What waits for a stream's acknowledgement.
+type Pending = (PublishAckFuture, Epoch, Published);
+
 /// Carries out orders.
 #[derive(Debug)]
 pub struct Publisher {
@@ -34,11 +40,15 @@ pub struct Publisher {
     pub names: Names,
     pub streams: Arc<Streams>,
     pub reader: Arc<Reader>,
+    /// By stream, who waits for its acknowledgements: told in order, and one stream that is silent
+    /// holds up no other. The client bounds how many there are.
+    pub acks: AHashMap<Arc<str>, mpsc::UnboundedSender<Pending>>,
+    pub tasks: JoinSet<()>,
 }
 
 impl Publisher {
     /// Carries them out until nobody gives any.
-    pub async fn run(self, mut orders: Orders) {
+    pub async fn run(mut self, mut orders: Orders) {
         while let Some(order) = orders.next().await {
             match order {
                 Order::Publish(publish, None, done) => self.hand_on(&publish, done).await,
@@ -47,7 +57,7 @@ impl Publisher {
                 }
                 Order::Read(read) => {
                     let reader = Arc::clone(&self.reader);
-                    tokio::spawn(async move { reader.read(read).await });
+                    self.tasks.spawn(async move { reader.read(read).await });
                 }
                 Order::Roster(topic, event) => {
                     // Who is not told asks.
@@ -55,6 +65,7 @@ impl Publisher {
                     let _ = self.client.publish(self.names.live(&topic), payload).await;
                 }
             }
+            while self.tasks.try_join_next().is_some() {}
         }
     }
 
@@ -67,14 +78,11 @@ impl Publisher {
             let sent = self.client.publish(self.names.live(&publish.topic), payload).await;
             sent.map_err(|_| Lost)
         };
-        if let Some(done) = done {
-            done.tell(sent.map(|()| None));
-        }
+        tell(done, sent.map(|()| None));
     }
 
     /// Publishes to a stream; whoever waits hears when it is stored.
-    async fn store(&self, publish: &Publish, kept: &Kept, done: Published) {
-        let tell = |done: Published, answer| done.into_iter().for_each(|it| it.tell(answer));
+    async fn store(&mut self, publish: &Publish, kept: &Kept, done: Published) {
         let payload = wire::encode(publish);
         let Some((_, known)) = self.streams.of(&kept.by).filter(|_| !self.is_too_long(&payload))
         else {
@@ -86,11 +94,20 @@ impl Publisher {
         }
         let subject = self.names.stored(&kept.by, &publish.topic);
         match self.streams.publish(subject, headers, payload).await {
-            Ok(ack) => {
-                let reader = Arc::clone(&self.reader);
-                tokio::spawn(acknowledged(ack, known.epoch, reader, done));
-            }
+            Ok(ack) => self.await_ack(&kept.by, (ack, known.epoch, done)),
             Err(_) => tell(done, Err(Lost)),
+        }
+    }
+
+    fn await_ack(&mut self, by: &Arc<str>, pending: Pending) {
+        let (reader, tasks) = (&self.reader, &mut self.tasks);
+        let queue = self.acks.entry(Arc::clone(by)).or_insert_with(|| {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            tasks.spawn(acknowledgements(receiver, Arc::clone(reader)));
+            sender
+        });
+        if let Err(mpsc::error::SendError((_, _, done))) = queue.send(pending) {
+            tell(done, Err(Lost));
         }
     }
 
@@ -100,18 +117,33 @@ impl Publisher {
     }
 }
 
-async fn acknowledged(ack: PublishAckFuture, epoch: Epoch, reader: Arc<Reader>, done: Published) {
-    let answer = match ack.await {
-        Ok(ack) => Ok(Some(Position { epoch, offset: ack.sequence })),
-        Err(error) => {
-            if error.kind() == PublishErrorKind::StreamNotFound {
-                reader.missing.notify_one();
-            }
-            debug!(event = "not_stored", %error, "a publication was not acknowledged");
-            Err(Lost)
-        }
-    };
+fn tell(done: Published, answer: Result<Option<Position>, Lost>) {
     if let Some(done) = done {
         done.tell(answer);
+    }
+}
+
+/// Tells the answers of one stream, in the order in which it was asked.
+async fn acknowledgements(mut pending: mpsc::UnboundedReceiver<Pending>, reader: Arc<Reader>) {
+    let mut waiting = FuturesOrdered::new();
+    loop {
+        tokio::select! {
+            next = pending.recv() => match next {
+                Some((ack, epoch, done)) => {
+                    waiting.push_back(async move { (ack.await, epoch, done) });
+                }
+                None => return,
+            },
+            Some((answer, epoch, done)) = waiting.next() => {
+                let answer = answer.map_err(|error| {
+                    if error.kind() == PublishErrorKind::StreamNotFound {
+                        reader.missing.notify_one();
+                    }
+                    debug!(event = "not_stored", %error, "a publication was not acknowledged");
+                    Lost
+                });
+                tell(done, answer.map(|ack| Some(Position { epoch, offset: ack.sequence })));
+            }
+        }
     }
 }

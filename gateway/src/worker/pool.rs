@@ -142,7 +142,7 @@ impl Pool {
         let shared = Arc::clone(&self.shared);
         Route::new(move |notice| {
             let topic = match &notice {
-                Notice::Came(topic, _) | Notice::Listening(topic) | Notice::Roster(topic, _) => {
+                Notice::Came(topic, _) | Notice::Listening(topic, _) | Notice::Roster(topic, _) => {
                     topic.clone()
                 }
                 Notice::PodLost(_) | Notice::Lost | Notice::Back { .. } => {

@@ -45,6 +45,8 @@ pub struct Seats {
     channels: usize,
     /// What rosters want to be looked at, and when.
     matters: BinaryHeap<Reverse<(Duration, Topic, Matter)>>,
+    /// Counts wishes, so that the answer to an earlier one is not taken for one to the last.
+    wishes: u64,
     /// Topics whose stream did not answer.
     silent: Vec<Topic>,
     silent_until: Duration,
@@ -53,8 +55,12 @@ pub struct Seats {
 #[derive(Debug, Default)]
 struct Seat {
     interest: WorkerSet,
+    /// Which wish of the link's it is.
+    wish: u64,
     /// What is published comes here.
     is_listening: bool,
+    /// Somebody began without a broker, before what is published came here.
+    is_owed: bool,
     /// Where it stands, with history.
     follow: Option<Box<Followed>>,
     /// Who wants to begin, and waits until it is known where.
@@ -77,6 +83,7 @@ impl Seats {
             topics: HashMap::default(),
             channels: 0,
             matters: BinaryHeap::new(),
+            wishes: 0,
             silent: Vec::new(),
             silent_until: Duration::ZERO,
         }
@@ -223,7 +230,9 @@ impl Worker {
         let is_new = seat.interest.is_empty();
         seat.interest.insert(attach.subscription.connection.worker());
         if is_new {
-            seats.link.want(&topic, true);
+            seats.wishes += 1;
+            seat.wish = seats.wishes;
+            seats.link.want(&topic, Some(seat.wish));
             seats.channels += usize::from(!topic.is_reserved());
         }
         if seat.follow.is_none()
@@ -233,6 +242,7 @@ impl Worker {
             seat.follow = Some(Box::new(Followed { kept, follow }));
         }
         let has_history = seat.follow.is_some();
+        seat.is_owed |= !seat.is_listening && !is_connected && !has_history;
         if seat.is_listening || (!is_connected && !has_history) {
             // Without a broker nothing can be missed that was promised: who is here is told of a
             // break when it is back.
@@ -255,7 +265,7 @@ impl Worker {
             let attached = Attached { position: None, recovered, missed: Vec::new(), more: false };
             return self.attached_from_home(attach, attached);
         };
-        let Some(position) = followed.follow.open_position() else {
+        let Some(position) = followed.follow.position() else {
             if !is_connected {
                 return self.cannot_begin(attach);
             }
@@ -299,7 +309,7 @@ impl Worker {
         let topic = attach.subscription.topic.clone();
         let bytes_max = self.page_bytes_max();
         let Some(seat) = self.seat(&topic) else { return };
-        let position = seat.follow.as_ref().and_then(|it| it.follow.open_position());
+        let position = seat.follow.as_ref().and_then(|it| it.follow.position());
         let (Some(client), Some(position)) = (attach.recover, position) else {
             // The rule has changed meanwhile, or the broker was lost and is back.
             return self.begin(attach);
@@ -361,8 +371,9 @@ impl Worker {
         let was_wanted = !seat.interest.is_empty();
         seat.interest.remove(worker);
         if was_wanted && seat.interest.is_empty() {
-            seats.link.want(topic, false);
+            seats.link.want(topic, None);
             seats.channels -= usize::from(!topic.is_reserved());
+            seat.wish = 0;
             seat.is_listening = false;
             seat.follow = None;
             seat.waiting.clear();
@@ -527,7 +538,7 @@ impl Worker {
     pub fn heard(&mut self, heard: Heard) {
         match heard {
             Heard::Notice(Notice::Came(topic, arrived)) => self.came(&topic, arrived),
-            Heard::Notice(Notice::Listening(topic)) => self.listening(&topic),
+            Heard::Notice(Notice::Listening(topic, wish)) => self.listening(&topic, wish),
             Heard::Notice(Notice::Roster(topic, event)) => self.told(&topic, &event),
             Heard::Notice(Notice::PodLost(pod)) => self.pod_lost(&pod),
             Heard::Notice(Notice::Lost) => self.broker_lost(),
@@ -560,15 +571,22 @@ impl Worker {
     }
 
     /// What is published to a topic comes here from now on.
-    fn listening(&mut self, topic: &Topic) {
-        let Some(seat) = self.seat(topic).filter(|it| !it.interest.is_empty()) else { return };
+    fn listening(&mut self, topic: &Topic, wish: u64) {
+        let Some(seat) = self.seat(topic).filter(|it| it.wish == wish) else { return };
         seat.is_listening = true;
+        let to = seat.interest;
+        if mem::take(&mut seat.is_owed) {
+            // Who began before that may have missed something.
+            let reset = Reset { topic: topic.clone(), to, position: None };
+            self.tell_workers(to, || Message::Reset(reset.clone()));
+        }
+        let Some(seat) = self.seat(topic) else { return };
         let waiting = mem::take(&mut seat.waiting);
-        let is_owed = waiting.is_empty();
+        let is_asked_for = waiting.is_empty();
         for attach in waiting {
             self.begin(attach);
         }
-        if is_owed {
+        if is_asked_for {
             self.ask_stream(topic);
         }
     }
@@ -713,7 +731,7 @@ impl Worker {
                 continue;
             }
             if !seat.is_listening {
-                unheard.push(topic.clone());
+                unheard.push((topic.clone(), seat.wish));
             }
             if let Some(followed) = &mut seat.follow {
                 followed.follow.lost();
@@ -723,7 +741,9 @@ impl Worker {
                 topics.push(topic.clone());
             }
         }
-        unheard.iter().for_each(|topic| seats.link.want(topic, true));
+        for (topic, wish) in unheard {
+            seats.link.want(&topic, Some(wish));
+        }
         for topic in topics {
             self.ask_stream(&topic);
         }

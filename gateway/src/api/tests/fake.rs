@@ -269,7 +269,7 @@ impl Gateway for Fake {
             },
             secrets: Secrets { missing: vec![], vanished: vec!["chat-jwt/hmac".to_owned()] },
             drain: Drain { state: DrainState::None, remaining: 0, deadline: None },
-            broker: Broker { kind: "Memory", connected: true },
+            broker: Broker { kind: "Memory", connected: true, problem: None },
             certificate: Some(Certificate { not_after: 1_798_761_600 }),
         }
     }

@@ -129,20 +129,13 @@ impl Follow {
         self.stored_age = max_age.max(STORED_AGE_MIN);
     }
 
-    /// Up to where everything was delivered; `None` before anybody knows.
+    /// Up to where everything was delivered, which is where a new subscriber starts; `None` before
+    /// anybody knows.
     pub fn position(&self) -> Option<Position> {
         match &self.state {
             State::Live(place) | State::Filling { place, .. } => Some(place.at),
             State::Away { place, .. } => place.map(|it| it.at),
             State::Opening { .. } => None,
-        }
-    }
-
-    /// Where a new subscriber may start; `None` while that is being found out.
-    pub fn open_position(&self) -> Option<Position> {
-        match &self.state {
-            State::Live(place) | State::Filling { place, .. } => Some(place.at),
-            State::Opening { .. } | State::Away { .. } => None,
         }
     }
 
@@ -285,3 +278,6 @@ impl Place {
 pub fn is_of(client: ClientPosition, epoch: Epoch, top: u64) -> bool {
     client.epoch == Some(epoch) && client.offset <= top
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,8 +124,8 @@ pub struct Arrived {
 pub enum Notice {
     /// Something was published.
     Came(Topic, Arrived),
-    /// From now on what is published to a topic comes here.
-    Listening(Topic),
+    /// From now on what is published to a topic comes here, as this wish wanted.
+    Listening(Topic, u64),
     /// Another pod tells who came to a channel or went.
     Roster(Topic, Bytes),
     /// A pod is lost, and everybody who was there with it.
@@ -181,7 +181,7 @@ struct Shared {
     is_connected: AtomicBool,
     bytes: AtomicUsize,
     /// The topics whose state changed, and what it is now.
-    wanted: Mutex<AHashMap<Topic, bool>>,
+    wanted: Mutex<AHashMap<Topic, Option<u64>>>,
     is_wanted: Notify,
 }
 
@@ -198,10 +198,10 @@ impl Link {
         self.shared.is_connected.load(Ordering::Acquire)
     }
 
-    /// Says whether anybody here listens to a topic. Each time somebody does, the other end says
-    /// when publications come.
-    pub fn want(&self, topic: &Topic, is_wanted: bool) {
-        self.shared.wanted.lock().insert(topic.clone(), is_wanted);
+    /// Says whether anybody here listens to a topic. Each wish, which has a number, is answered when
+    /// publications come.
+    pub fn want(&self, topic: &Topic, wish: Option<u64>) {
+        self.shared.wanted.lock().insert(topic.clone(), wish);
         self.shared.is_wanted.notify_one();
     }
 
@@ -264,7 +264,7 @@ pub struct Wishes(Arc<Shared>);
 
 impl Wishes {
     /// Waits until something has changed, then takes all of it. Safe to cancel.
-    pub async fn changed(&self) -> AHashMap<Topic, bool> {
+    pub async fn changed(&self) -> AHashMap<Topic, Option<u64>> {
         loop {
             let changed = mem::take(&mut *self.0.wanted.lock());
             if !changed.is_empty() {
