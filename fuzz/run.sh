@@ -37,6 +37,7 @@ options() {
     tokens) echo -max_len=9000 -dict=fuzz/dictionaries/tokens.dict ;;
     jwks) echo -max_len=9000 -dict=fuzz/dictionaries/jwks.dict ;;
     manifest) echo -max_len=4096 -dict=fuzz/dictionaries/manifest.dict ;;
+    pods) echo -max_len=4096 -dict=fuzz/dictionaries/json.dict ;;
     *) echo -max_len=600 -dict=fuzz/dictionaries/names.dict ;;
   esac
 }

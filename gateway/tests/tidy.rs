@@ -19,6 +19,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("config", &["auth"]),
     ("jwks", &["auth", "config"]),
     ("telemetry", &["protocol", "admission", "config", "jwks"]),
+    ("nats", &["protocol", "auth", "broker", "config", "telemetry"]),
     (
         "worker",
         &[
@@ -47,6 +48,7 @@ const KNOWS: &[(&str, &[&str])] = &[
             "config",
             "jwks",
             "telemetry",
+            "nats",
             "worker",
             "api",
             "console",

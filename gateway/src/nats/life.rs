@@ -60,6 +60,8 @@ pub struct Life {
     pub metrics: Arc<Metrics>,
     /// The rules, as tokens, that had a stream.
     pub kept: Vec<Arc<str>>,
+    /// Why the broker cannot be reached, as the log says already.
+    pub told: Option<String>,
 }
 
 impl Life {
@@ -99,7 +101,15 @@ impl Life {
                 warn!(event = "broker_error", %error, "NATS reports an error");
             }
             Event::ClientError(error) => {
-                warn!(event = "broker_unreachable", %error, "NATS cannot be reached");
+                // It tries for as long as it takes, and says so once for each reason.
+                let error = error.to_string();
+                if self.told.as_ref() != Some(&error) {
+                    warn!(
+                        event = "broker_unreachable",
+                        error, "NATS cannot be reached: trying again"
+                    );
+                    self.told = Some(error);
+                }
             }
             Event::LameDuckMode => {
                 info!(
@@ -149,6 +159,7 @@ impl Life {
             is_first,
             "NATS is there"
         );
+        self.told = None;
         self.state.send_replace(State::Connected);
         self.route.tell(Notice::Back { is_break: !is_first });
     }

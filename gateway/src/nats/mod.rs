@@ -132,6 +132,7 @@ pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, Conn
         route,
         metrics,
         kept: Vec::new(),
+        told: None,
     };
     tasks.spawn(pages(client.clone(), Arc::clone(&reader)));
     tasks.spawn(interest.run());

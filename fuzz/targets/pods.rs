@@ -1,0 +1,40 @@
+//! What other pods say: whoever may write to the broker can write anything, and what goes on to
+//! clients is JSON on one line.
+#![no_main]
+
+use bytes::Bytes;
+use headgate_fuzz::memory;
+use headgate_gateway::{
+    broker::nats::{
+        roster,
+        wire::{self, Payload},
+    },
+    protocol::topic::Topic,
+};
+use libfuzzer_sys::fuzz_target;
+
+const DATA_BYTES_MAX: usize = 64 * 1024;
+
+fuzz_target!(|payload: &[u8]| {
+    let topic = Topic::all();
+    let payload = Bytes::copy_from_slice(payload);
+    let (decoded, heap) = memory::most(|| wire::decode(&topic, &payload, DATA_BYTES_MAX));
+    assert!(heap <= 4 * payload.len() + 4096, "{heap} bytes for {}", payload.len());
+    match decoded {
+        Ok(Payload::Publication(publish)) => {
+            assert!(publish.data.len() <= DATA_BYTES_MAX && !publish.data.contains(&b'\n'));
+            let _: serde_json::Value = match serde_json::from_slice(&publish.data) {
+                Ok(value) => value,
+                // Nothing is bounded but by the length; a value that only a text can hold stays one.
+                Err(error) => {
+                    assert!(error.to_string().contains("recursion") || error.to_string().contains("number"));
+                    return;
+                }
+            };
+            let again = wire::decode(&topic, &wire::encode(&publish), DATA_BYTES_MAX);
+            assert!(matches!(again, Ok(Payload::Publication(it)) if it.data == publish.data && it.user == publish.user));
+        }
+        Ok(Payload::Roster(event)) => drop(roster::decode(&event)),
+        Err(_) => {}
+    }
+});
