@@ -212,7 +212,7 @@ impl Life {
                 }
             }
             Err(error @ (StreamError::Look(..) | StreamError::Make(..))) => {
-                warn!(event = "history_unavailable", %error, "history is not to be had now");
+                warn!(event = "streams_unavailable", %error, "history is not to be had now");
             }
         }
     }

@@ -47,6 +47,84 @@ pub const EVENTS: &[Event] = &[
         "An `address` cannot be listened on: `error`. The process ends with 69.",
     ),
     event(
+        "broker_connected",
+        "info",
+        "NATS is there: `server`, `version`; `is_first` the first time, which is when the gateway begins to serve.",
+    ),
+    event(
+        "broker_unreachable",
+        "warn",
+        "NATS cannot be reached: `error`. It is tried again, with growing waits and at every server of `broker.nats.url`; each reason is told once.",
+    ),
+    event(
+        "broker_refused",
+        "error",
+        "NATS is there and cannot be used: `problem` (`max_payload`, no JetStream, rights). It is tried again; `/status` says so too.",
+    ),
+    event("broker_unusable", "error", "`broker.nats.url` cannot be used: `error`."),
+    event(
+        "broker_lost",
+        "warn",
+        "NATS is lost: `why`. Clients stay, publishing is answered by `unavailable`, and whoever may have missed something is told by `gap` when it is back.",
+    ),
+    event(
+        "broker_error",
+        "warn",
+        "NATS reports an `error`, such as a right that the gateway's user has not.",
+    ),
+    event(
+        "broker_overflow",
+        "warn",
+        "More came from NATS than could be taken; clients are told by `gap`.",
+    ),
+    event(
+        "broker_moves",
+        "info",
+        "The NATS server goes away (lame duck); the client looks for the next one.",
+    ),
+    event(
+        "broker_silent",
+        "debug",
+        "NATS has not answered yet whether it has heard of new topics: `error`.",
+    ),
+    event("stream_created", "info", "History of a rule begins: `stream`, `replicas`."),
+    event("stream_changed", "info", "A `stream` was changed in place, since its rule was."),
+    event(
+        "stream_removed",
+        "info",
+        "A `stream` was removed, since its rule keeps nothing any more.",
+    ),
+    event(
+        "stream_not_removed",
+        "warn",
+        "A `stream` that no rule needs could not be removed: `error`. It grows no more; remove it by hand.",
+    ),
+    event(
+        "stream_lost_messages",
+        "warn",
+        "NATS lost messages of a `stream` that it had acknowledged; its history begins anew, and clients are told. Look at `sync_interval` and replicas.",
+    ),
+    event(
+        "history_new",
+        "warn",
+        "A stream was made anew by somebody: history begins again, and clients are told.",
+    ),
+    event(
+        "history_unavailable",
+        "debug",
+        "A stream could not be read: `error`. Whoever asked is told to try again.",
+    ),
+    event(
+        "streams_unavailable",
+        "warn",
+        "The streams could not be looked at: `error`. Live delivery goes on.",
+    ),
+    event(
+        "not_stored",
+        "debug",
+        "A publication was not acknowledged: `error`. Its publisher was told `unavailable`.",
+    ),
+    event(
         "files_limit",
         "warn",
         "`maxConnections` (`wanted`) is more than the limit on open files allows: `capacity` is. Raise the hard limit.",
