@@ -58,8 +58,6 @@ pub struct Life {
     pub state: watch::Sender<State>,
     pub route: Route,
     pub metrics: Arc<Metrics>,
-    /// The rules, as tokens, that had a stream.
-    pub kept: Vec<Arc<str>>,
     /// Why the broker cannot be reached, as the log says already.
     pub told: Option<String>,
 }
@@ -182,8 +180,7 @@ impl Life {
                 message_max + AROUND_BYTES_MAX
             ));
         }
-        let wanted = wanted(&config);
-        self.streams.ensure(&wanted).await.map_err(|error| error.to_string())?;
+        self.streams.ensure(&wanted(&config)).await.map_err(|error| error.to_string())?;
         Ok(())
     }
 
@@ -194,14 +191,8 @@ impl Life {
         }
         let config = Arc::clone(&self.config.borrow_and_update());
         self.measure().await;
-        let wanted = wanted(&config);
-        match self.streams.ensure(&wanted).await {
+        match self.streams.ensure(&wanted(&config)).await {
             Ok(is_other) => {
-                let kept = wanted.into_iter().map(|it| it.by).collect();
-                let before = std::mem::replace(&mut self.kept, kept);
-                for gone in before.iter().filter(|it| !self.kept.contains(it)) {
-                    self.streams.remove(gone).await;
-                }
                 if is_other {
                     warn!(
                         event = "history_new",

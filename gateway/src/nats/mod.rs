@@ -131,7 +131,6 @@ pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, Conn
         state,
         route,
         metrics,
-        kept: Vec::new(),
         told: None,
     };
     tasks.spawn(pages(client.clone(), Arc::clone(&reader)));

@@ -9,7 +9,7 @@
 //! the stream still begins before it, and the topic has less than `messages` behind it.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -29,7 +29,10 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{arrive::decode, streams::Streams};
+use super::{
+    arrive::decode,
+    streams::{FEWEST, FEWEST_UNTIL, Streams},
+};
 use crate::{
     broker::{
         Publication,
@@ -113,6 +116,8 @@ struct Extent {
     epoch: Epoch,
     first: u64,
     last: u64,
+    /// How few messages of a topic might have been kept, up to which place.
+    fewest: Option<(u64, u64)>,
     now_ns: u64,
 }
 
@@ -227,7 +232,7 @@ impl Reader {
         let count = page.messages.len() as u64 + page.pending;
         let mut is_complete = is_there
             || (extent.first <= since.offset.saturating_add(1)
-                && count < kept.rule.messages as u64);
+                && count < extent.kept(since.offset, kept.rule.messages as u64));
         page.messages.truncate(limit);
         let count = page.messages.len() as u64;
         let reached = page.messages.last().map_or(since.offset, |it| it.offset);
@@ -324,6 +329,12 @@ impl Reader {
             created: String,
             ts: Option<String>,
             state: State,
+            config: Config,
+        }
+        #[derive(Deserialize)]
+        struct Config {
+            #[serde(default)]
+            metadata: HashMap<String, String>,
         }
         #[derive(Deserialize)]
         struct State {
@@ -335,8 +346,10 @@ impl Reader {
             .map_err(|error| ReadError::Refused(error.to_string()))?;
         let epoch = Epoch(nanos(&info.created));
         self.streams.seen(stream, epoch);
+        let number = |name: &str| info.config.metadata.get(name)?.parse().ok();
         Ok(Extent {
             epoch,
+            fewest: number(FEWEST).zip(number(FEWEST_UNTIL)),
             first: info.state.first_seq,
             last: info.state.last_seq,
             now_ns: info.ts.as_deref().map(nanos).unwrap_or_default(),
@@ -447,6 +460,16 @@ impl Reader {
             };
             page.pending = number("Nats-Num-Pending").unwrap_or_default();
             page.messages.push(Stored { offset, stamp_ns, payload: answer.payload });
+        }
+    }
+}
+
+impl Extent {
+    /// How many messages behind a place were kept at least, if that many came.
+    fn kept(&self, since: u64, messages: u64) -> u64 {
+        match self.fewest {
+            Some((fewest, until)) if since < until => fewest.min(messages),
+            _ => messages,
         }
     }
 }

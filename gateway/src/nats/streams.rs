@@ -3,7 +3,7 @@
 //! A stream's life is known by when it was created: one that was made anew is another epoch. Where a
 //! rule changes, its stream is changed in place; where it keeps nothing any more, the stream goes.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use ahash::AHashMap;
 use arc_swap::ArcSwap;
@@ -30,6 +30,12 @@ const KEY_WINDOW: Duration = STORED_AGE_MIN;
 
 /// Replicas of a stream in a cluster of NATS servers.
 const REPLICAS: usize = 3;
+
+/// The fewest messages that a topic was allowed, before it was allowed more, in the stream's metadata.
+pub const FEWEST: &str = "headgate-messages-fewest";
+
+/// The place up to which that may have been so.
+pub const FEWEST_UNTIL: &str = "headgate-messages-fewest-until";
 
 /// What the server says of replicas where it is alone.
 const NOT_CLUSTERED: u64 = 10_074;
@@ -103,7 +109,7 @@ impl Streams {
         }
     }
 
-    /// Makes every stream as it is wanted; whether one of them began a new life since it was last looked at.
+    /// Makes every stream as it is wanted, and removes those that were and are not any more; whether one of them began a new life since it was last looked at.
     pub async fn ensure(&self, wanted: &[Wanted]) -> Result<bool, StreamError> {
         let mut known = AHashMap::new();
         for it in wanted {
@@ -112,6 +118,9 @@ impl Streams {
             known.insert(name, Known { by: Arc::clone(&it.by), epoch: epoch(&info) });
         }
         let before = self.known.swap(Arc::new(known.clone()));
+        for (name, gone) in before.iter().filter(|(name, _)| !known.contains_key(*name)) {
+            self.remove(name, gone.epoch).await;
+        }
         let is_other = |(name, known): (&String, &Known)| {
             before.get(name).is_some_and(|before| before.epoch != known.epoch)
         };
@@ -135,7 +144,8 @@ impl Streams {
         if is_as_wanted(&info.config, &config) {
             return Ok(info);
         }
-        let config = Config { num_replicas: info.config.num_replicas, ..config };
+        let metadata = bounds(&info, config.max_messages_per_subject);
+        let config = Config { num_replicas: info.config.num_replicas, metadata, ..config };
         let updated = self.context.update_stream(&config).await;
         let updated =
             updated.map_err(|error| StreamError::Make(name.to_owned(), error.to_string()))?;
@@ -165,10 +175,14 @@ impl Streams {
         Ok(info)
     }
 
-    /// Removes the stream of a rule that keeps nothing any more.
-    pub async fn remove(&self, by: &str) {
-        let name = self.names.stream(by);
-        match self.context.delete_stream(&name).await {
+    /// Removes the stream of a rule that keeps nothing any more, in the life in which it was known: a
+    /// pod that is late must not remove what another one has begun anew.
+    async fn remove(&self, name: &str, known: Epoch) {
+        let there = self.context.get_stream(name).await;
+        if there.is_ok_and(|stream| epoch(stream.cached_info()) != known) {
+            return;
+        }
+        match self.context.delete_stream(name).await {
             Ok(_) => {
                 info!(event = "stream_removed", stream = name, "its rule keeps nothing any more")
             }
@@ -212,6 +226,10 @@ impl Streams {
             num_replicas: REPLICAS,
             duplicate_window: KEY_WINDOW,
             allow_direct: true,
+            // What is removed by hand would look as if it had never been. Who wants it gone deletes the
+            // stream, and everybody is told.
+            deny_delete: true,
+            deny_purge: true,
             republish: Some(Republish {
                 source: self.names.all_stored(by),
                 destination: self.names.republished(),
@@ -230,6 +248,19 @@ impl Streams {
     ) -> Result<jetstream::context::PublishAckFuture, jetstream::context::PublishError> {
         self.context.publish_with_headers(subject, headers, payload).await
     }
+}
+
+/// What is to be remembered of a stream whose topics may have more messages from now on: how few
+/// they might have, and up to which place that was so.
+fn bounds(info: &Info, messages: i64) -> HashMap<String, String> {
+    let mut metadata = info.config.metadata.clone();
+    let before = info.config.max_messages_per_subject;
+    if before < messages {
+        let known = metadata.get(FEWEST).and_then(|it| it.parse().ok()).unwrap_or(i64::MAX);
+        metadata.insert(FEWEST.to_owned(), before.min(known).to_string());
+        metadata.insert(FEWEST_UNTIL.to_owned(), info.state.last_sequence.to_string());
+    }
+    metadata
 }
 
 /// The life of a stream: when it was created, in nanoseconds since 1970.
