@@ -14,7 +14,7 @@ use super::{
     client::Events,
     interest::Wire,
     read::Reader,
-    streams::{StreamError, Streams},
+    streams::{Bounds, StreamError, Streams},
     wanted,
 };
 use crate::{
@@ -58,6 +58,8 @@ pub struct Life {
     pub state: watch::Sender<State>,
     pub route: Route,
     pub metrics: Arc<Metrics>,
+    /// Whether the broker was there once.
+    pub was_there: bool,
     /// Why the broker cannot be reached, as the log says already.
     pub told: Option<String>,
 }
@@ -148,7 +150,8 @@ impl Life {
         }
         self.connected.set(true);
         self.metrics.broker_connected.set(1);
-        let is_first = *self.state.borrow() == State::Connecting;
+        let is_first = self.is_first();
+        self.was_there = true;
         let server = self.client.server_info();
         info!(
             event = "broker_connected",
@@ -160,6 +163,11 @@ impl Life {
         self.told = None;
         self.state.send_replace(State::Connected);
         self.route.tell(Notice::Back { is_break: !is_first });
+    }
+
+    /// Whether the broker was never there.
+    const fn is_first(&self) -> bool {
+        !self.was_there
     }
 
     /// Measures a round trip.
@@ -180,7 +188,13 @@ impl Life {
                 message_max + AROUND_BYTES_MAX
             ));
         }
-        self.streams.ensure(&wanted(&config)).await.map_err(|error| error.to_string())?;
+        let wanted = wanted(&config);
+        let is_first = self.is_first();
+        let bounds = if is_first { Bounds::Change } else { Bounds::Keep };
+        self.streams.ensure(&wanted, bounds).await.map_err(|error| error.to_string())?;
+        if is_first {
+            self.streams.remove_others(&wanted).await;
+        }
         Ok(())
     }
 
@@ -191,7 +205,7 @@ impl Life {
         }
         let config = Arc::clone(&self.config.borrow_and_update());
         self.measure().await;
-        match self.streams.ensure(&wanted(&config)).await {
+        match self.streams.ensure(&wanted(&config), Bounds::Keep).await {
             Ok(is_other) => {
                 if is_other {
                     warn!(

@@ -33,7 +33,7 @@ use self::{
     life::Life,
     publish::Publisher,
     read::Reader,
-    streams::{Streams, Wanted},
+    streams::{Bounds, Streams, Wanted},
 };
 use crate::{
     broker::nats::{
@@ -84,7 +84,8 @@ impl Broker {
     /// Makes what the rules of a configuration need, if that takes no longer than a moment.
     pub async fn prepare(&self, config: &Config) {
         // What is not there then is made as soon as it can be; publishing answers `unavailable` until then.
-        let _ = timeout(PREPARE_TIMEOUT, self.streams.ensure(&wanted(config))).await;
+        let _ =
+            timeout(PREPARE_TIMEOUT, self.streams.ensure(&wanted(config), Bounds::Change)).await;
     }
 }
 
@@ -131,6 +132,7 @@ pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, Conn
         state,
         route,
         metrics,
+        was_there: false,
         told: None,
     };
     tasks.spawn(pages(client.clone(), Arc::clone(&reader)));

@@ -1,15 +1,19 @@
 //! Sends what the workers publish, in the order in which they gave it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ahash::AHashMap;
 use async_nats::{
     Client, HeaderMap, header,
-    jetstream::context::{PublishAckFuture, PublishErrorKind},
+    jetstream::{
+        self,
+        context::{PublishAckFuture, PublishError, PublishErrorKind},
+        publish::PublishAck,
+    },
 };
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::FuturesOrdered};
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 use tracing::debug;
 
 use super::{read::Reader, streams::Streams};
@@ -30,8 +34,30 @@ const HEADER_BYTES: usize = 256;
 
 type Published = Option<Done<Result<Option<Position>, Lost>>>;
 
+/// How often a publication is tried whose key another one has at the same moment, and how long it
+/// waits between.
+const TRIES_MAX: usize = 10;
+const TRY_AGAIN: Duration = Duration::from_millis(100);
+
+/// What the server says of such a key.
+const KEY_IN_PROCESS: u64 = 10_158;
+
 /// What waits for a stream's acknowledgement.
-type Pending = (PublishAckFuture, Epoch, Published);
+#[derive(Debug)]
+pub struct Pending {
+    message: Outgoing,
+    ack: PublishAckFuture,
+    epoch: Epoch,
+    done: Published,
+}
+
+/// What goes to a stream.
+#[derive(Clone, Debug)]
+struct Outgoing {
+    subject: String,
+    headers: HeaderMap,
+    payload: Bytes,
+}
 
 /// Carries out orders.
 #[derive(Debug)]
@@ -93,20 +119,24 @@ impl Publisher {
             headers.insert(header::NATS_MESSAGE_ID, wire::message_id(&publish.topic, key).as_str());
         }
         let subject = self.names.stored(&kept.by, &publish.topic);
-        match self.streams.publish(subject, headers, payload).await {
-            Ok(ack) => self.await_ack(&kept.by, (ack, known.epoch, done)),
+        let message = Outgoing { subject, headers, payload };
+        match message.send(&self.streams).await {
+            Ok(ack) => {
+                let pending = Pending { message, ack, epoch: known.epoch, done };
+                self.await_ack(&kept.by, pending);
+            }
             Err(_) => tell(done, Err(Lost)),
         }
     }
 
     fn await_ack(&mut self, by: &Arc<str>, pending: Pending) {
-        let (reader, tasks) = (&self.reader, &mut self.tasks);
+        let (reader, streams, tasks) = (&self.reader, &self.streams, &mut self.tasks);
         let queue = self.acks.entry(Arc::clone(by)).or_insert_with(|| {
             let (sender, receiver) = mpsc::unbounded_channel();
-            tasks.spawn(acknowledgements(receiver, Arc::clone(reader)));
+            tasks.spawn(acknowledgements(receiver, Arc::clone(reader), Arc::clone(streams)));
             sender
         });
-        if let Err(mpsc::error::SendError((_, _, done))) = queue.send(pending) {
+        if let Err(mpsc::error::SendError(Pending { done, .. })) = queue.send(pending) {
             tell(done, Err(Lost));
         }
     }
@@ -124,13 +154,20 @@ fn tell(done: Published, answer: Result<Option<Position>, Lost>) {
 }
 
 /// Tells the answers of one stream, in the order in which it was asked.
-async fn acknowledgements(mut pending: mpsc::UnboundedReceiver<Pending>, reader: Arc<Reader>) {
+async fn acknowledgements(
+    mut pending: mpsc::UnboundedReceiver<Pending>,
+    reader: Arc<Reader>,
+    streams: Arc<Streams>,
+) {
     let mut waiting = FuturesOrdered::new();
     loop {
         tokio::select! {
             next = pending.recv() => match next {
-                Some((ack, epoch, done)) => {
-                    waiting.push_back(async move { (ack.await, epoch, done) });
+                Some(Pending { message, ack, epoch, done }) => {
+                    let streams = &streams;
+                    waiting.push_back(async move {
+                        (stored(message, ack, streams).await, epoch, done)
+                    });
                 }
                 None => return,
             },
@@ -146,4 +183,38 @@ async fn acknowledgements(mut pending: mpsc::UnboundedReceiver<Pending>, reader:
             }
         }
     }
+}
+
+impl Outgoing {
+    async fn send(&self, streams: &Streams) -> Result<PublishAckFuture, PublishError> {
+        let Self { subject, headers, payload } = self.clone();
+        streams.publish(subject, headers, payload).await
+    }
+}
+
+/// Waits until a publication is stored. One with a key that another pod uses at this moment is sent
+/// again, and then finds out whether that was the same.
+async fn stored(
+    message: Outgoing,
+    ack: PublishAckFuture,
+    streams: &Streams,
+) -> Result<PublishAck, PublishError> {
+    let mut answer = ack.await;
+    for _ in 1..TRIES_MAX {
+        let is_in_process = answer.as_ref().is_err_and(|error| code(error) == Some(KEY_IN_PROCESS));
+        if !is_in_process {
+            break;
+        }
+        sleep(TRY_AGAIN).await;
+        answer = message.send(streams).await?.await;
+    }
+    answer
+}
+
+/// The server's own code of an error.
+fn code(error: &PublishError) -> Option<u64> {
+    use std::error::Error as _;
+
+    let source = error.source()?.downcast_ref::<jetstream::Error>()?;
+    Some(source.error_code().0)
 }

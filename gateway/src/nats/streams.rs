@@ -15,6 +15,7 @@ use async_nats::{
         stream::{Config, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType},
     },
 };
+use futures_util::StreamExt as _;
 use tracing::{info, warn};
 
 use crate::{
@@ -47,6 +48,16 @@ pub struct Wanted {
     pub by: Arc<str>,
     /// What it keeps.
     pub rule: HistoryRule,
+}
+
+/// Whether a stream that is there is changed to what its rule wants. Pods whose manifest is older for a
+/// moment must not change back what another one has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bounds {
+    /// The manifest of this pod is new.
+    Change,
+    /// It is not.
+    Keep,
 }
 
 /// A stream that is there.
@@ -110,11 +121,11 @@ impl Streams {
     }
 
     /// Makes every stream as it is wanted, and removes those that were and are not any more; whether one of them began a new life since it was last looked at.
-    pub async fn ensure(&self, wanted: &[Wanted]) -> Result<bool, StreamError> {
+    pub async fn ensure(&self, wanted: &[Wanted], bounds: Bounds) -> Result<bool, StreamError> {
         let mut known = AHashMap::new();
         for it in wanted {
             let name = self.names.stream(&it.by);
-            let info = self.ensure_one(&name, it, wanted.len()).await?;
+            let info = self.ensure_one(&name, it, wanted.len(), bounds).await?;
             known.insert(name, Known { by: Arc::clone(&it.by), epoch: epoch(&info) });
         }
         let before = self.known.swap(Arc::new(known.clone()));
@@ -132,6 +143,7 @@ impl Streams {
         name: &str,
         wanted: &Wanted,
         streams: usize,
+        bounds: Bounds,
     ) -> Result<Info, StreamError> {
         let info = match self.context.get_stream(name).await {
             Ok(stream) => stream.cached_info().clone(),
@@ -141,10 +153,10 @@ impl Streams {
             Err(error) => return Err(StreamError::Look(name.to_owned(), error.to_string())),
         };
         let config = self.config(name, wanted, streams);
-        if is_as_wanted(&info.config, &config) {
+        if bounds == Bounds::Keep || is_as_wanted(&info.config, &config) {
             return Ok(info);
         }
-        let metadata = bounds(&info, config.max_messages_per_subject);
+        let metadata = metadata(&info, config.max_messages_per_subject);
         let config = Config { num_replicas: info.config.num_replicas, metadata, ..config };
         let updated = self.context.update_stream(&config).await;
         let updated =
@@ -173,6 +185,27 @@ impl Streams {
             "history begins"
         );
         Ok(info)
+    }
+
+    /// Removes what no rule wants of the streams that are there: a rule kept nothing for a while when
+    /// nobody was here, and what was published then is in no stream.
+    pub async fn remove_others(&self, wanted: &[Wanted]) {
+        let prefix = self.names.stream("");
+        let mut names = self.context.stream_names();
+        let mut others = Vec::new();
+        while let Some(Ok(name)) = names.next().await {
+            let by = name.strip_prefix(&prefix);
+            if by.is_some_and(|by| {
+                name != self.names.revocations() && !wanted.iter().any(|it| *it.by == *by)
+            }) {
+                others.push(name);
+            }
+        }
+        for name in others {
+            if let Ok(stream) = self.context.get_stream(&name).await {
+                self.remove(&name, epoch(stream.cached_info())).await;
+            }
+        }
     }
 
     /// Removes the stream of a rule that keeps nothing any more, in the life in which it was known: a
@@ -252,7 +285,7 @@ impl Streams {
 
 /// What is to be remembered of a stream whose topics may have more messages from now on: how few
 /// they might have, and up to which place that was so.
-fn bounds(info: &Info, messages: i64) -> HashMap<String, String> {
+fn metadata(info: &Info, messages: i64) -> HashMap<String, String> {
     let mut metadata = info.config.metadata.clone();
     let before = info.config.max_messages_per_subject;
     if before < messages {
