@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "started"))
 
-from started import API_KEY, KEYS, ROOT, SECRETS, Started, binary
+from started import API_KEY, KEYS, ROOT, SECRETS, Started, binary, eventually
 
 BINARY = binary()
 ENDLESS = {"messageRate": {"perSecond": 0, "burst": 0}}
@@ -22,15 +22,6 @@ SPEC = {
         {"match": "**"},
     ],
 }
-
-
-def eventually(check, what, seconds=5):
-    """Polls until `check` is true and returns that; fails, and says what it waited for."""
-    deadline = time.monotonic() + seconds
-    while not (found := check()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.02)
-    return found
 
 
 def stays(check, seconds=0.5):

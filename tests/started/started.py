@@ -1,6 +1,6 @@
 """What the suites start: a process whose lines are read, and the real binary with a manifest and Secrets of its own."""
 
-import json, os, subprocess, threading
+import json, os, subprocess, threading, time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,6 +14,15 @@ FREE_PORTS = ("--listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0")
 
 def binary(profile="debug"):
     return os.environ.get("HEADGATE_GATEWAY", str(ROOT / f"target/{profile}/headgate-gateway"))
+
+
+def eventually(check, what, seconds=5):
+    """Polls until `check` is true and returns that; fails, and says what it waited for."""
+    deadline = time.monotonic() + seconds
+    while not (found := check()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+    return found
 
 
 class Process:
@@ -62,6 +71,7 @@ class Started(Process):
     """A gateway in a folder of its own, on free ports of loopback."""
 
     profile = "debug"
+    name = "test"  # in the manifest's metadata
 
     def __init__(self, folder, spec, secrets=SECRETS):
         self.folder, self.manifest, self.secrets = folder, folder / "gateway.yaml", folder / "secrets"
@@ -78,7 +88,7 @@ class Started(Process):
 
     def write(self, spec):
         """Replaces the manifest."""
-        document = {"apiVersion": "headgate.dev/v1alpha1", "kind": "RealtimeGateway", "metadata": {"name": "test"}, "spec": spec}
+        document = {"apiVersion": "headgate.dev/v1alpha1", "kind": "RealtimeGateway", "metadata": {"name": self.name}, "spec": spec}
         replace(self.manifest, json.dumps(document).encode())
 
     def serve(self, *arguments, **more):
