@@ -6,6 +6,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET)/release/headgate-gateway
 # HEADGATE_GATEWAY names a binary to test, which is then not built.
 GIVEN := $(HEADGATE_GATEWAY)
+# NATS_SERVER names a server to use instead of the pinned one.
+NATS := $(or $(NATS_SERVER),.tools/bin/nats-server)
 PY := .tools/venv/bin/python
 SECRETS := .run/secrets
 npm-ci = cd $(1) && npm ci --silent --no-audit --no-fund && touch node_modules/.package-lock.json
@@ -28,6 +30,11 @@ $(SECRETS):
 	head -c 32 /dev/urandom > $(SECRETS)/chat-jwt/hmac
 	head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n' > $(SECRETS)/chat-api/api-key
 
+$(SECRETS)/chat-nats: | $(SECRETS)
+	mkdir -p $@
+	printf chat > $@/user
+	(printf p; head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n') > $@/password
+
 .tools/bin/%:
 	tests/tools/install.sh $* .tools
 
@@ -44,6 +51,13 @@ run: $(SECRETS) ## Build the gateway and serve examples/gateway.yaml, with the c
 	@echo
 	@exec $(RELEASE) serve examples/gateway.yaml --console --listen 127.0.0.1:8080 --internal-listen 127.0.0.1:9090 --secrets $(SECRETS)
 
+nats: $(NATS) $(SECRETS)/chat-nats ## One NATS server with JetStream and the accounts of examples/nats-server.conf
+	CHAT_PASSWORD=$$(cat $(SECRETS)/chat-nats/password) exec $(NATS) --config examples/nats-server.conf
+
+run-nats: $(NATS) $(SECRETS)/chat-nats ## Build the gateway, serve examples/nats.yaml three times over one NATS, each with the console
+	cargo build --release --locked -p headgate-gateway
+	@exec examples/run-nats.sh $(NATS) $(RELEASE) $(SECRETS)
+
 generate: ## Rewrite the CRD, docs/configuration.md and docs/events.md from the types
 	UPDATE=1 cargo test -p headgate-crds --features kube --locked --test generated
 	UPDATE=1 cargo test -p headgate-gateway --locked --test events
@@ -58,7 +72,7 @@ test: ## Unit and property tests, then stock clients, a browser, proxies and the
 	cargo build --locked -p headgate-gateway
 	$(MAKE) --no-print-directory -j3 -Otarget test-clients test-node test-console test-docs test-proxies
 
-test-clients test-node test-console test-docs test-proxies: export HEADGATE_GATEWAY ?= $(abspath $(TARGET)/debug/headgate-gateway)
+test-clients test-node test-console test-docs test-proxies test-broker: export HEADGATE_GATEWAY ?= $(abspath $(TARGET)/debug/headgate-gateway)
 abuse scan: export HEADGATE_GATEWAY ?= $(abspath $(RELEASE))
 
 test-clients: $(PY) ## Python clients: every refusal, code, limit and field of the manifest
@@ -76,6 +90,13 @@ test-docs: $(PY) ## What the pages say: manifests, links, names, commands
 test-proxies: $(PY) ## nginx and HAProxy before a gateway
 	tests/proxies/setup.sh
 	$(PY) -m pytest -q tests/proxies
+
+# The same promises with Memory, with one NATS server and with three.
+test-broker: $(PY) $(NATS) ## The broker's contract: one gateway with Memory, then three over NATS, then three over a cluster
+	$(if $(GIVEN),,cargo build --locked -p headgate-gateway)
+	BROKER=memory $(PY) -m pytest -q -n 6 --maxschedchunk 1 tests/broker
+	BROKER=nats $(PY) -m pytest -q -n 6 --maxschedchunk 1 tests/broker
+	BROKER=nats3 $(PY) -m pytest -q -n 6 --maxschedchunk 1 tests/broker
 
 lint: ## Formatting and clippy, warnings denied
 	cargo fmt --all --check
@@ -127,4 +148,4 @@ load: ## 10,000 connections and deliveries a second, a storm of handshakes, 100,
 clean-tools: ## Remove what the targets installed
 	rm -rf .tools .run tests/*/node_modules
 
-.PHONY: help run generate test test-clients test-node test-console test-docs test-proxies lint deny conformance abuse scan fuzz fuzz-ci bench load clean-tools
+.PHONY: help run nats run-nats generate test test-clients test-node test-console test-docs test-proxies test-broker lint deny conformance abuse scan fuzz fuzz-ci bench load clean-tools

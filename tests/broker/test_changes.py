@@ -1,0 +1,83 @@
+"""Live changes of the rules, on all pods."""
+
+from client import enter
+from gateway import eventually
+from hub import ANYONE, SPEC, is_idle, position
+
+
+def kept(**history):
+    return [{"match": "kept.**", **ANYONE, **({"history": history} if history else {})}, *SPEC["channels"][1:]]
+
+
+def stored(pod):
+    return [it["data"] for it in pod.ask_api("channels/kept.a/history")["messages"]]
+
+
+def test_new_bounds_of_a_history_keep_its_epoch(start):
+    hub = start(channels=kept(messages=10, maxAge="5m"))
+
+    with enter(hub.a) as client:
+        at = position(client.ask("subscribe", channel="kept.a"))
+        for number in range(5):
+            hub.b.publish("kept.a", number)
+        client.messages(5)
+        hub.change(channels=kept(messages=3, maxAge="4m"))
+        for pod in hub.pods:
+            eventually(lambda: stored(pod) == [2, 3, 4], "the three newest are kept")
+        last = hub.c.publish("kept.a", 5)
+        assert last["epoch"] == at["epoch"] and client.messages(1) == [5]
+        hub.change(channels=kept(messages=20, maxAge="10m"))
+        for number in range(6, 12):
+            hub.b.publish("kept.a", number)
+        assert client.messages(6) == list(range(6, 12)) and is_idle(client)
+        assert [stored(pod) for pod in hub.pods] == [list(range(3, 12))] * len(hub.pods)
+    with enter(hub.c) as client:
+        assert client.ask("subscribe", channel="kept.a", recover=position(last))["recovered"] is True
+        assert client.messages(6) == list(range(6, 12))
+
+
+def test_history_that_is_switched_off_and_on_is_a_gap(start):
+    hub = start(channels=kept(messages=10))
+
+    with enter(hub.a) as one, enter(hub.b) as two:
+        first = [position(client.ask("subscribe", channel="kept.a")) for client in (one, two)][0]
+        hub.c.publish("kept.a", 1)
+        assert one.messages(1) == two.messages(1) == [1]
+        hub.change(channels=kept())
+        for client in (one, two):
+            assert client.get() == {"type": "gap", "payload": {"channel": "kept.a"}}
+        hub.settle("kept.a", one, two)
+        hub.c.publish("kept.a", 2)
+        assert [client.get()["payload"] for client in (one, two)] == [{"channel": "kept.a", "data": 2}] * 2
+        hub.change(channels=kept(messages=10))
+        gaps = [client.get() for client in (one, two)]
+        assert {it["type"] for it in gaps} == {"gap"} and gaps[0] == gaps[1] and gaps[0]["payload"]["epoch"] != first["epoch"]
+        place = hub.c.publish("kept.a", 3)
+        assert place["epoch"] == gaps[0]["payload"]["epoch"]
+        assert [client.get()["payload"]["offset"] for client in (one, two)] == [place["offset"]] * 2
+        two.ask("unsubscribe", channel="kept.a")
+        assert two.ask("subscribe", channel="kept.a", recover=first)["recovered"] is False
+
+
+def test_a_right_that_is_taken_ends_subscriptions_on_all_pods(start):
+    hub = start()
+
+    with enter(hub.a) as one, enter(hub.b) as two, enter(hub.c) as three:
+        for client in (one, two, three):
+            client.ask("subscribe", channel="public.a")
+        hub.change(channels=[{"match": "**"}])
+        for client in (one, two, three):
+            told = client.get()
+            assert (told["type"], told["payload"]["channel"], told["payload"]["code"]) == ("unsubscribed", "public.a", "forbidden")
+
+
+def test_a_rule_with_history_that_comes_later_is_there_for_all(start):
+    hub = start()
+
+    hub.change(channels=[{"match": "late.**", **ANYONE, "history": {"messages": 5}}, *SPEC["channels"]])
+
+    with enter(hub.a) as client:
+        at = position(client.ask("subscribe", channel="late.a"))
+        places = [pod.publish("late.a", number) for number, pod in enumerate(hub.pods)]
+        assert {it["epoch"] for it in places} == {at["epoch"]}
+        assert client.messages(len(hub.pods)) == list(range(len(hub.pods)))

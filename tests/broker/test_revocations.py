@@ -1,0 +1,64 @@
+"""Revocations: of a token and of a user, on all pods, now and later."""
+
+import time
+
+from client import enter, outcome, refused
+from gateway import eventually
+from tokens import token
+
+
+def test_a_revoked_user_is_closed_and_refused_everywhere(start):
+    hub = start()
+    expires = int(time.time()) + 600
+
+    with enter(hub.a, token()) as one, enter(hub.b, token()) as two, enter(hub.c, token("bob")) as bob:
+        answer = hub.c.api("revocations", {"user": "alice", "expires": expires})
+        assert answer["connections"] == 2
+        assert [client.until_closed() for client in (one, two)] == [4504, 4504]
+        for pod in hub.pods:
+            eventually(lambda: outcome(pod, token()) == "token", "the user is refused")
+            assert outcome(pod, token("bob")) == "open"
+        refused(hub.add(), 401, "token", token())
+        assert bob.ask("ping") is None
+
+
+def test_a_revoked_token_is_closed_and_refused_everywhere(start):
+    hub = start()
+    expires = int(time.time()) + 600
+    revoked, good = token(jti="stolen"), token(jti="good")
+
+    with enter(hub.a, revoked) as one, enter(hub.b, revoked) as two, enter(hub.c, good) as other:
+        assert hub.c.api("revocations", {"jti": "stolen", "expires": expires})["connections"] == 2
+        assert [client.until_closed() for client in (one, two)] == [4504, 4504]
+        for pod in [*hub.pods, hub.add()]:
+            eventually(lambda: outcome(pod, revoked) == "token", "the token is refused")
+            assert outcome(pod, good) == "open"
+        assert other.ask("ping") is None
+
+
+def test_a_revocation_ends_with_its_time_on_every_pod(start):
+    hub = start()
+    expires = int(time.time()) + 3
+
+    hub.a.api("revocations", {"jti": "short", "expires": expires})
+
+    for pod in hub.pods:
+        eventually(lambda: outcome(pod, token(jti="short")) == "token" or time.time() > expires, "the token is refused")
+    for pod in [*hub.pods, hub.add()]:
+        eventually(lambda: outcome(pod, token(jti="short")) == "open", "the revocation has ended", 10)
+
+
+def test_names_of_what_is_revoked_are_only_names(start):
+    hub = start()
+    expires = int(time.time()) + 600
+    odd = ["a.b", "a.>", "*", ">", "a b", "ü" * 100, "x" * 255, "a_2Eb"]
+
+    for number, user in enumerate(odd):
+        hub.pods[number % len(hub.pods)].api("revocations", {"user": user, "expires": expires})
+
+    late = hub.add()
+    for pod in [hub.a, late]:
+        for user in odd:
+            eventually(lambda: outcome(pod, token(user)) == "token", f"{user} is refused")
+        for user in ["a", "a.c", "A.B", "x" * 254]:
+            assert outcome(pod, token(user)) == "open"
