@@ -18,7 +18,7 @@ def pytest_configure(config):
         return
     config.nats_folder = tempfile.TemporaryDirectory(prefix="headgate-nats-")
     folder = Path(config.nats_folder.name)
-    accounts = "".join(account(f"t{i}") for i in range(HUBS_MAX)) + stranger(STRANGER)
+    accounts = "".join(account(name) for name in ["chat", *(f"t{i}" for i in range(HUBS_MAX))]) + stranger(STRANGER)
     config.nats = Cluster(folder, accounts=accounts) if BROKER == "nats3" else Nats(folder, accounts=accounts)
     config.nats.start().wait_until_ready()
     nodes = config.nats.nodes if BROKER == "nats3" else [config.nats]
