@@ -85,9 +85,13 @@ class Hub:
         return self.start(1) if IS_NATS else self.a
 
     def change(self, **changes):
-        """Changes fields of the manifest, on all pods."""
+        """Changes fields of the manifest on all pods, and waits until that is in use everywhere."""
+        marks = [len(pod.log) for pod in self.pods]
         for pod in self.pods:
-            pod.change(**changes)
+            pod.spec = {**pod.spec, **changes}
+            pod.write(pod.spec)
+        for pod, mark in zip(self.pods, marks):
+            pod.wait_for("config_applied", mark, 5)
 
     def settle(self, channel, *clients):
         """Waits until what any pod publishes reaches these, who have nothing to read yet: interest takes its time from server to server.
