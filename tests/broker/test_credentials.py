@@ -25,7 +25,7 @@ def begin(tmp_path):
         broker = {"type": "NATS", "nats": {"url": nats.url, "credentialsSecretName": "nats"}}
         (tmp_path / "pod").mkdir()
         running.append(pod := Pod(tmp_path / "pod", "chat", {**SPEC, "broker": broker}, {**SECRETS, "nats": files}))
-        _, pod.internal = pod.addresses()
+        pod.internal = pod.wait_for("starting")["internal"]  # it listens for clients once it is connected
         return nats, pod
 
     yield begin
