@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hub import BROKER, IS_NATS, SPEC, STRANGER, Hub
+from hub import BROKER, IS_NATS, SPEC, Hub
 from nats import PASSWORD, Cluster, Nats, account, stranger
 
 HUBS_MAX = 240  # of one run
@@ -18,7 +18,7 @@ def pytest_configure(config):
         return
     config.nats_folder = tempfile.TemporaryDirectory(prefix="headgate-nats-")
     folder = Path(config.nats_folder.name)
-    accounts = "".join(account(name) for name in ["chat", *(f"t{i}" for i in range(HUBS_MAX))]) + stranger(STRANGER)
+    accounts = account("chat") + "".join(account(f"t{i}") + stranger(f"stranger-to-t{i}") for i in range(HUBS_MAX))
     config.nats = Cluster(folder, accounts=accounts) if BROKER == "nats3" else Nats(folder, accounts=accounts)
     config.nats.start().wait_until_ready()
     nodes = config.nats.nodes if BROKER == "nats3" else [config.nats]

@@ -24,7 +24,6 @@ SPEC = {
         {"match": "**", **ANYONE},
     ],
 }
-STRANGER = "stranger"
 
 
 class Pod(Gateway):
@@ -92,6 +91,16 @@ class Hub:
             pod.write(pod.spec)
         for pod, mark in zip(self.pods, marks):
             pod.wait_for("config_applied", mark, 5)
+
+    def wait_for_history(self, channel):
+        """Waits until every pod stores what is published to a channel whose rule got its history just now."""
+        def is_stored(pod):
+            status, answer = pod.http("POST", "/api/v1/publish", {"channel": channel, "data": 0})
+            assert status in (200, 503), answer
+            return status == 200 and "epoch" in answer["results"][0]
+
+        for pod in self.pods:
+            eventually(lambda: is_stored(pod), f"pod {pod.internal} stores what comes to {channel}", 10)
 
     def settle(self, channel, *clients):
         """Waits until what any pod publishes reaches these, who have nothing to read yet: interest takes its time from server to server.

@@ -45,6 +45,21 @@ def test_new_bounds_of_a_history_keep_its_epoch(start):
         assert client.messages(6) == list(range(6, 12))
 
 
+def test_what_smaller_bounds_removed_is_not_recovered_when_they_have_grown(start):
+    hub = start(channels=kept(messages=3, maxAge="5m"))
+
+    hub.a.publish("kept.oldest", "of the rule")
+    places = [position(hub.a.publish("kept.a", number)) for number in range(10)]
+    hub.change(channels=kept(messages=100, maxAge="5m"))
+    eventually(lambda: hub.b.publish("kept.a", "more") and len(stored(hub.b)) > 5, "more is kept than before")
+
+    with enter(hub.c) as client:
+        assert client.ask("subscribe", channel="kept.a", recover=places[5])["recovered"] is False
+    with enter(hub.c) as client:
+        assert client.ask("subscribe", channel="kept.a", recover=places[8])["recovered"] is True
+        assert client.messages(1) == [9]
+
+
 def test_history_that_is_switched_off_and_on_is_a_gap(start):
     hub = start(channels=kept(messages=10))
 
@@ -59,6 +74,7 @@ def test_history_that_is_switched_off_and_on_is_a_gap(start):
         hub.c.publish("kept.a", 2)
         assert [client.get()["payload"] for client in (one, two)] == [{"channel": "kept.a", "data": 2}] * 2
         hub.change(channels=kept(messages=10))
+        hub.wait_for_history("kept.other")
         place = hub.c.publish("kept.a", 3)
         assert place["epoch"] != first["epoch"]
         for client in (one, two):
@@ -84,6 +100,7 @@ def test_a_rule_with_history_that_comes_later_is_there_for_all(start):
     hub = start()
 
     hub.change(channels=[{"match": "late.**", **ANYONE, "history": {"messages": 5}}, *SPEC["channels"]])
+    hub.wait_for_history("late.other")
 
     with enter(hub.a) as client:
         at = position(client.ask("subscribe", channel="late.a"))

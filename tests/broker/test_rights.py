@@ -5,7 +5,7 @@ import json, os
 import pytest
 
 from client import enter
-from hub import STRANGER, is_idle
+from hub import is_idle
 from nats_wire import Wire
 
 pytestmark = pytest.mark.pods
@@ -33,6 +33,11 @@ def wire(user, **options):
 def another(hub):
     """The name of another gateway, with an account like that of the first."""
     return "t1" if hub.name != "t1" else "t2"
+
+
+def stranger(hub):
+    """The name of somebody who may do everything in an account of his own."""
+    return f"stranger-to-{hub.name}"
 
 
 def streams(it):
@@ -64,13 +69,13 @@ def test_another_gateways_credentials_reach_no_subject_of_the_first(hub):
 @pytest.mark.parametrize("who", ["another gateway", "a stranger"])
 def test_another_account_sees_no_stream_of_the_first(hub, who):
     with wire(hub.name, inbox=f"{hub.prefix}.inbox.test") as own:
-        eventually_named = [it for it in streams(own) if it.startswith(f"headgate_default_{hub.name}_")]
-        assert eventually_named, "the first has streams"
-    user = another(hub) if who == "another gateway" else STRANGER
+        named = [it for it in streams(own) if it.startswith(f"headgate_default_{hub.name}_")]
+        assert named, "the first has streams"
+    user = another(hub) if who == "another gateway" else stranger(hub)
     inbox = f"headgate.default.{user}.inbox.test" if who == "another gateway" else "_INBOX"
     with wire(user, inbox=inbox) as it:
-        assert not set(streams(it)) & set(eventually_named)
-        for stream in eventually_named:
+        assert not set(streams(it)) & set(named)
+        for stream in named:
             for call, body in [("STREAM.INFO", {}), ("STREAM.MSG.GET", {"seq": 1}), ("STREAM.PURGE", {}), ("STREAM.DELETE", {}), ("DIRECT.GET", {"seq": 1})]:
                 answer = it.ask(f"$JS.API.{call}.{stream}", **body)
                 assert answer is None or answer["error"]["code"] == 404, (call, answer)
@@ -78,7 +83,7 @@ def test_another_account_sees_no_stream_of_the_first(hub, who):
 
 
 def test_whoever_may_do_all_in_another_account_hears_and_disturbs_nothing(hub):
-    with wire(STRANGER) as it:
+    with wire(stranger(hub)) as it:
         it.subscribe(">")
         it.flush()
         hub.c.publish("public.a", 1)
