@@ -1,8 +1,10 @@
 """What `nsc` would make: an operator, an account with JetStream, and a user's credentials file, signed by keys of NATS (nkeys)."""
 
-import base64, json, time
+import base64, json, re, time
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from nats import EXAMPLE
 
 OPERATOR, ACCOUNT, USER, SEED = 14 << 3, 0, 20 << 3, 18 << 3
 UNBOUNDED = {name: -1 for name in ("subs", "data", "payload", "imports", "exports", "conn", "leaf", "mem_storage", "disk_storage")}
@@ -21,12 +23,12 @@ class Key:
         return f"{text}.{base64url(self.key.sign(text.encode()))}"
 
 
-def operated(prefix):
-    """Lines of a server's configuration that trust an operator, and the credentials of a user who may use a gateway's subjects."""
+def operated():
+    """Lines of a server's configuration that trust an operator, and the credentials of a user with the rights of `chat` in examples/nats-server.conf."""
     operator, system, account, user = Key(OPERATOR), Key(ACCOUNT), Key(ACCOUNT), Key(USER)
     of_system = operator.sign(system.public, "system", {"type": "account", "limits": {**UNBOUNDED, "mem_storage": 0, "disk_storage": 0, "wildcards": True}})
     of_account = operator.sign(account.public, "chat", {"type": "account", "limits": {**UNBOUNDED, "wildcards": True}})
-    rights = {"pub": {"allow": [f"{prefix}.>", "$JS.API.>"]}, "sub": {"allow": [f"{prefix}.>"]}}
+    rights = {verb[:3]: {"allow": allowed(verb)} for verb in ("publish", "subscribe")}
     of_user = account.sign(user.public, "chat", {"type": "user", "subs": -1, "data": -1, "payload": -1, **rights})
     of_operator = operator.sign(operator.public, "suites", {"type": "operator"})
     lines = f"operator: {of_operator}\nsystem_account: {system.public}\nresolver: MEMORY\n"
@@ -35,6 +37,10 @@ def operated(prefix):
         f"-----BEGIN NATS USER JWT-----\n{of_user}\n------END NATS USER JWT------\n\n"
         f"-----BEGIN USER NKEY SEED-----\n{user.seed}\n------END USER NKEY SEED------\n"
     )
+
+
+def allowed(verb):
+    return re.findall(r'"(.*?)"', re.search(rf"{verb}: \[(.*?)\]", EXAMPLE.read_text(), re.S)[1])
 
 
 def base64url(content):

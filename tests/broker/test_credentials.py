@@ -10,8 +10,6 @@ from nkeys import operated
 
 pytestmark = pytest.mark.pods
 
-PREFIX = "headgate.default.chat"
-
 
 @pytest.fixture
 def begin(tmp_path):
@@ -51,7 +49,7 @@ def test_a_user_with_a_password(begin):
 
 
 def test_a_credentials_file(begin):
-    lines, credentials = operated(PREFIX)
+    lines, credentials = operated()
     _, pod = begin({"nats.creds": credentials}, lines=lines)
 
     assert works(pod)

@@ -40,10 +40,6 @@ def stranger(hub):
     return f"stranger-to-{hub.name}"
 
 
-def streams(it):
-    return (it.ask("$JS.API.STREAM.NAMES") or {}).get("streams") or []
-
-
 def test_a_gateways_own_credentials_see_what_it_does(hub):
     with wire(hub.name, inbox=f"{hub.prefix}.inbox.test") as own:
         own.subscribe(f"{hub.prefix}.live.>")
@@ -66,15 +62,14 @@ def test_another_gateways_credentials_reach_no_subject_of_the_first(hub):
     unharmed(hub)
 
 
-@pytest.mark.parametrize("who", ["another gateway", "a stranger"])
+@pytest.mark.parametrize("who", [another, stranger], ids=["another gateway", "a stranger"])
 def test_another_account_sees_no_stream_of_the_first(hub, who):
+    named = [f"headgate_default_{hub.name}_{rule}" for rule in ("kept_2E_2A_2A", "few_2E_2A_2A")]
     with wire(hub.name, inbox=f"{hub.prefix}.inbox.test") as own:
-        named = [it for it in streams(own) if it.startswith(f"headgate_default_{hub.name}_")]
-        assert named, "the first has streams"
-    user = another(hub) if who == "another gateway" else stranger(hub)
-    inbox = f"headgate.default.{user}.inbox.test" if who == "another gateway" else "_INBOX"
+        assert [own.ask(f"$JS.API.STREAM.INFO.{it}")["config"]["name"] for it in named] == named
+    user = who(hub)
+    inbox = f"headgate.default.{user}.inbox.test" if who == another else "_INBOX"
     with wire(user, inbox=inbox) as it:
-        assert not set(streams(it)) & set(named)
         for stream in named:
             for call, body in [("STREAM.INFO", {}), ("STREAM.MSG.GET", {"seq": 1}), ("STREAM.PURGE", {}), ("STREAM.DELETE", {}), ("DIRECT.GET", {"seq": 1})]:
                 answer = it.ask(f"$JS.API.{call}.{stream}", **body)
