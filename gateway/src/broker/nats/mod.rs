@@ -7,3 +7,9 @@ pub mod wire;
 pub mod follow;
 pub mod link;
 pub mod roster;
+
+pub mod pods;
+
+pub mod peers;
+pub mod talk;
+pub mod users;
