@@ -13,6 +13,8 @@ mod interest;
 mod life;
 mod publish;
 mod read;
+pub mod plane;
+pub mod revocations;
 pub mod streams;
 
 use std::{sync::Arc, time::Duration};

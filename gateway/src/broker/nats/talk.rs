@@ -13,7 +13,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::{pods::Told, wire::Dropped};
-use crate::broker::roster::{self, MEMBERS_SHOWN_MAX};
+use crate::{
+    broker::roster::{self, MEMBERS_SHOWN_MAX},
+    protocol::data,
+};
 
 /// The version that is written.
 pub(super) const VERSION: u32 = 1;
@@ -113,8 +116,8 @@ pub enum Question {
     Subscribe(Subscription),
     /// End a user's subscriptions: how many connections?
     Unsubscribe(Subscription),
-    /// Refuse somebody, and close what he has: how many?
-    Revoke(Revocation),
+    /// Refuse these, and close what they have: how many?
+    Revoke(Vec<Revocation>),
     /// Who has how many connections, after the user of this name?
     Counts(Option<String>),
 }
@@ -248,6 +251,13 @@ pub enum Answer {
     Unknown,
 }
 
+impl Answer {
+    /// Whether the pod did what it was asked.
+    pub const fn is_one(&self) -> bool {
+        !matches!(self, Self::Failed(_) | Self::Unknown)
+    }
+}
+
 /// What goes between pods.
 #[derive(Serialize, Deserialize)]
 struct Envelope<'a> {
@@ -375,7 +385,8 @@ impl From<Member> for roster::Member {
         Self {
             user: member.user.map(Into::into),
             connection: member.connection.into(),
-            info: member.info.map(|Info(info)| info.get().into()),
+            // What came from elsewhere may have line feeds, and envelopes are told apart by them.
+            info: member.info.map(|Info(info)| data::compact(info.get()).into()),
         }
     }
 }

@@ -82,25 +82,24 @@ impl Users {
         }
     }
 
-    /// What the manifest says now; 0 is no limit. `now` is an opening. Whether the limit begins to
-    /// be one: then every user that is here is to be told.
-    pub fn limit(&mut self, now: Opening, limit: usize) -> bool {
+    /// What the manifest says now; 0 is no limit. `now` is an opening. Where the limit begins to be
+    /// one, every user that is here is to be told.
+    pub fn limit(&mut self, now: Opening, limit: usize) {
         if limit == self.limit {
-            return false;
+            return;
         }
         let before = mem::replace(&mut self.limit, limit);
         if limit == 0 {
             self.here.clear();
             self.untold.clear();
             self.forget = true;
-            return false;
+            return;
         }
         if before == 0 || limit < before {
             self.spared = now;
         }
         let known = self.pods.values().flat_map(|it| it.users.keys());
         self.touched.extend(known.chain(self.here.keys()).cloned());
-        before == 0
     }
 
     /// Takes what changed here, to be told with the next beats.

@@ -1,0 +1,254 @@
+//! Pods that know of each other through a real NATS server.
+//!
+//! `NATS_SERVER` names the server's binary, or `.tools/bin/nats-server` is there (`make tools`).
+//! Without it nothing is tested here.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_nats::Client;
+use headgate_gateway::{
+    broker::nats::{
+        names::Names,
+        pods::{Opening, Told},
+        talk::{Answer, Question, Revocation, Revoked, Stats},
+        users::Verdict,
+    },
+    nats::plane::{Here, Plane, Start},
+};
+use tempfile::TempDir;
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{interval, timeout},
+};
+
+/// Longer than anything here takes on a machine that is busy.
+const BOUND: Duration = Duration::from_secs(20);
+
+/// A server that ends with this.
+struct Server {
+    process: Child,
+    url: String,
+    _data: TempDir,
+}
+
+impl Server {
+    fn start() -> Option<Self> {
+        let binary = binary()?;
+        let data = tempfile::tempdir().unwrap();
+        let mut process = Command::new(binary)
+            .args(["-a", "127.0.0.1", "-p", "-1", "-js", "-sd"])
+            .arg(data.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let address = lines.find_map(|line| {
+            line.split_once("Listening for client connections on ").map(|(_, it)| it.to_owned())
+        });
+        lines.find(|line| line.contains("Server is ready")).unwrap();
+        // A server whose log nobody reads would end.
+        std::thread::spawn(move || lines.for_each(drop));
+        Some(Self { process, url: format!("nats://{}", address.unwrap()), _data: data })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn binary() -> Option<PathBuf> {
+    let tools = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.tools/bin/nats-server");
+    let named = std::env::var_os("NATS_SERVER").map(PathBuf::from);
+    let found = named.or_else(|| tools.is_file().then_some(tools));
+    if found.is_none() {
+        eprintln!("no nats-server: NATS_SERVER is not set and .tools/bin has none");
+    }
+    found
+}
+
+/// A pod that is nothing but a plane.
+struct Pod {
+    plane: Plane,
+    client: Client,
+    revoked: mpsc::UnboundedReceiver<Revocation>,
+    _tasks: JoinSet<()>,
+}
+
+impl Pod {
+    async fn start(server: &Server, name: &str) -> Self {
+        let client = async_nats::connect(&server.url).await.unwrap();
+        let (revoke, revoked) = mpsc::unbounded_channel();
+        let answer = move |question| {
+            let answer = match question {
+                Question::Stats => {
+                    Answer::Stats(Stats { active_connections: 1, ..Stats::default() })
+                }
+                Question::Revoke(revocations) => {
+                    let count = revocations.len();
+                    revocations.into_iter().for_each(|it| drop(revoke.send(it)));
+                    Answer::Count(count as u64)
+                }
+                _ => Answer::Unknown,
+            };
+            Box::pin(std::future::ready(answer)) as futures_util::future::BoxFuture<'static, Answer>
+        };
+        let mut tasks = JoinSet::new();
+        let start = Start {
+            client: client.clone(),
+            names: Names::new("demo", "chat"),
+            pod: name.into(),
+            answer: Arc::new(answer),
+            dropped: Arc::new(|dropped| panic!("dropped: {dropped}")),
+        };
+        let plane = Plane::start(start, &mut tasks).await.unwrap();
+        client.flush().await.unwrap();
+        Self { plane, client, revoked, _tasks: tasks }
+    }
+
+    async fn beat(&self, changed: &[(&str, &[Opening])]) -> Verdict {
+        let changed = changed.iter().map(|(user, opened)| Told::new((*user).into(), opened));
+        let changed = changed.collect();
+        self.plane.beat(Here { now: 0, connections: 1, limit: 1, changed }).await
+    }
+
+    /// Beats until a verdict is as expected.
+    async fn beat_until(&self, what: &str, is_it: impl Fn(&Verdict) -> bool) {
+        let mut ticks = interval(Duration::from_millis(20));
+        let beats = async {
+            while !is_it(&self.beat(&[]).await) {
+                ticks.tick().await;
+            }
+        };
+        timeout(BOUND, beats).await.unwrap_or_else(|_| panic!("never: {what}"));
+    }
+
+    async fn alive(&self, pods: &[&str]) {
+        let mut alive = self.plane.alive();
+        let is_it = alive.wait_for(|alive| alive.iter().map(|it| &**it).eq(pods.iter().copied()));
+        timeout(BOUND, is_it).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_is_alive_answers_and_who_is_silent_is_counted() {
+    let Some(server) = Server::start() else { return };
+    let a = Pod::start(&server, "0000000a").await;
+    let b = Pod::start(&server, "0000000b").await;
+    b.beat(&[]).await;
+    a.alive(&["0000000b"]).await;
+
+    let both = a.plane.ask(Question::Stats).await;
+    assert!(both.is_complete() && both.asked == 2, "{both:?}");
+    let unknown = a.plane.ask(Question::Presence("room".into())).await;
+    assert!(!unknown.is_complete() && unknown.asked == 2, "{unknown:?}");
+    let one = a.plane.ask_pod("0000000b", Question::Stats).await.unwrap();
+    assert!(one.is_complete() && one.asked == 1, "{one:?}");
+    assert!(a.plane.ask_pod("0000000c", Question::Stats).await.is_none());
+
+    // It is killed: it says nothing more.
+    drop(b);
+    let alone = a.plane.ask(Question::Stats).await;
+    assert!(alone.answers.len() == 1 && alone.asked == 2, "{alone:?}");
+    a.beat_until("the pod is lost", |_| a.plane.alive().borrow().is_empty()).await;
+    let alone = a.plane.ask(Question::Stats).await;
+    assert!(alone.is_complete() && alone.asked == 1, "{alone:?}");
+}
+
+#[tokio::test]
+async fn who_says_goodbye_is_gone_at_once() {
+    let Some(server) = Server::start() else { return };
+    let a = Pod::start(&server, "0000000a").await;
+    let b = Pod::start(&server, "0000000b").await;
+    b.beat(&[]).await;
+    a.alive(&["0000000b"]).await;
+
+    b.plane.bye().await;
+
+    a.alive(&[]).await;
+}
+
+#[tokio::test]
+async fn connections_of_a_user_are_counted_over_pods() {
+    let Some(server) = Server::start() else { return };
+    let a = Pod::start(&server, "0000000a").await;
+    let b = Pod::start(&server, "0000000b").await;
+
+    a.beat(&[("al", &[10])]).await;
+    b.beat(&[("al", &[20])]).await;
+    b.beat_until("the newer one is over", |it| it.over.contains(&20)).await;
+    b.beat(&[("al", &[])]).await;
+
+    // One that comes later reads what was told before, and forgets it with the pod.
+    let c = Pod::start(&server, "0000000c").await;
+    a.beat(&[]).await;
+    c.beat_until("the count is read", |it| it.elsewhere == [("al".into(), 1)]).await;
+    a.plane.bye().await;
+    c.beat_until("the pod is gone", |it| it.elsewhere == [("al".into(), 0)]).await;
+}
+
+#[tokio::test]
+async fn many_users_are_read_page_by_page() {
+    let Some(server) = Server::start() else { return };
+    let a = Pod::start(&server, "0000000a").await;
+    let names: Vec<_> = (0..10_000).map(|at| format!("user-{at:05}-{}", "x".repeat(40))).collect();
+    let changed: Vec<(&str, &[Opening])> = names.iter().map(|it| (&**it, &[1][..])).collect();
+    a.beat(&changed).await;
+
+    let b = Pod::start(&server, "0000000b").await;
+    a.beat(&[]).await;
+
+    let known = std::cell::RefCell::new(std::collections::BTreeSet::new());
+    b.beat_until("all are read", |it| {
+        let mut known = known.borrow_mut();
+        known.extend(it.elsewhere.iter().filter(|it| it.1 == 1).map(|it| it.0.to_string()));
+        known.len() == names.len()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_revocation_is_kept_for_pods_that_come_later() {
+    let Some(server) = Server::start() else { return };
+    let mut a = Pod::start(&server, "0000000a").await;
+    let mut b = Pod::start(&server, "0000000b").await;
+    b.beat(&[]).await;
+    a.alive(&["0000000b"]).await;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let user = |name: &str| Revocation {
+        revoked: Revoked::User(name.into()),
+        expires: now + 3_600,
+        sequence: 0,
+    };
+
+    let gathered = timeout(BOUND, a.plane.revoke(user("al"))).await.unwrap().unwrap();
+    assert!(gathered.is_complete() && gathered.asked == 2, "{gathered:?}");
+    let revoked = a.revoked.recv().await.unwrap();
+    assert_eq!(revoked, Revocation { sequence: 1, ..user("al") });
+    assert_eq!(b.revoked.recv().await.unwrap(), revoked);
+
+    let mut c = Pod::start(&server, "0000000c").await;
+    timeout(BOUND, c.plane.meet()).await.unwrap();
+    assert_eq!(c.revoked.recv().await.unwrap(), revoked);
+
+    // One that misses the question hears of it by the next beat.
+    let late = Pod::start(&server, "0000000d").await;
+    timeout(BOUND, late.plane.meet()).await.unwrap();
+    timeout(BOUND, late.plane.revoke(user("bo"))).await.unwrap().unwrap();
+    late.beat(&[]).await;
+    let told = timeout(BOUND, b.revoked.recv()).await.unwrap().unwrap();
+    assert_eq!(told, Revocation { sequence: 2, ..user("bo") });
+    assert_eq!(b.client.connection_state(), async_nats::connection::State::Connected);
+}
