@@ -114,7 +114,8 @@ impl Pod {
             dropped: Arc::new(|dropped| panic!("dropped: {dropped}")),
         };
         let plane = Plane::start(start, &mut tasks).await.unwrap();
-        client.flush().await.unwrap();
+        // An answer of the server means that it knows what was subscribed before.
+        async_nats::jetstream::new(client.clone()).query_account().await.unwrap();
         Self { plane, client, revoked, _tasks: tasks }
     }
 
