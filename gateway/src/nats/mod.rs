@@ -11,13 +11,16 @@ mod arrive;
 mod client;
 mod interest;
 mod life;
+pub mod plane;
 mod publish;
 mod read;
-pub mod plane;
 pub mod revocations;
 pub mod streams;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use ahash::AHashMap;
 use async_nats::{Client, ConnectError};
@@ -33,6 +36,7 @@ pub use self::life::State;
 use self::{
     interest::{Interest, Wire},
     life::Life,
+    plane::Plane,
     publish::Publisher,
     read::Reader,
     streams::{Bounds, Streams, Wanted},
@@ -79,6 +83,8 @@ pub struct Broker {
     pub pod: Arc<str>,
     /// How it is.
     pub state: watch::Receiver<State>,
+    /// The pods, once this one is among them.
+    pub plane: Arc<OnceLock<Plane>>,
     streams: Arc<Streams>,
 }
 
@@ -137,6 +143,7 @@ pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, Conn
         was_there: false,
         told: None,
     };
+    let plane = Arc::new(OnceLock::new());
     tasks.spawn(pages(client.clone(), Arc::clone(&reader)));
     tasks.spawn(interest.run());
     tasks.spawn(life.run());
@@ -145,11 +152,12 @@ pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, Conn
         names: names.clone(),
         streams: Arc::clone(&streams),
         reader,
+        plane: Arc::clone(&plane),
         acks: AHashMap::new(),
         tasks: JoinSet::new(),
     };
     tasks.spawn(publisher.run(orders));
-    Ok(Broker { client, names, pod, state: state_seen, streams })
+    Ok(Broker { client, names, pod, state: state_seen, plane, streams })
 }
 
 /// Hands the reader what comes for it.

@@ -27,7 +27,7 @@ use tracing::{debug, info, warn};
 use super::revocations::{Revocations, Unreachable};
 use crate::{
     broker::{
-        Members, MEMBERS_SHOWN_MAX,
+        MEMBERS_SHOWN_MAX, Members,
         nats::{
             names::Names,
             peers::{Heard, Peers},
@@ -202,8 +202,7 @@ impl Plane {
             users.change(changed);
             // What cannot be told now is told later, as it is then.
             let revoked = inner.revocations.known();
-            let beats =
-                if is_connected { users.beats(connections, revoked) } else { Vec::new() };
+            let beats = if is_connected { users.beats(connections, revoked) } else { Vec::new() };
             (beats, users.verdict())
         };
         for beat in beats {
@@ -245,7 +244,10 @@ impl Plane {
     pub async fn ask_pod(&self, pod: &str, question: Question) -> Option<Gathered> {
         if *pod == *self.0.pod {
             let own = (self.0.answer)(question).await;
-            return Some(Gathered { answers: Some(own).filter(Answer::is_one).into_iter().collect(), asked: 1 });
+            return Some(Gathered {
+                answers: Some(own).filter(Answer::is_one).into_iter().collect(),
+                asked: 1,
+            });
         }
         if !self.0.peers.lock().is_alive(pod) {
             return None;
@@ -317,7 +319,11 @@ impl Plane {
     fn look(&self, is_connected: bool) {
         let lost = {
             let mut peers = self.0.peers.lock();
-            if is_connected { peers.resume(self.now()) } else { peers.pause() }
+            if is_connected {
+                peers.resume(self.now())
+            } else {
+                peers.pause()
+            }
             peers.lose(self.now())
         };
         for pod in &lost {

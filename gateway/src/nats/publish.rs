@@ -1,6 +1,9 @@
 //! Sends what the workers publish, in the order in which they gave it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use ahash::AHashMap;
 use async_nats::{
@@ -16,7 +19,7 @@ use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 use tracing::debug;
 
-use super::{read::Reader, streams::Streams};
+use super::{plane::Plane, read::Reader, streams::Streams};
 use crate::{
     broker::{
         Publish,
@@ -66,6 +69,8 @@ pub struct Publisher {
     pub names: Names,
     pub streams: Arc<Streams>,
     pub reader: Arc<Reader>,
+    /// The pods, once this one is among them.
+    pub plane: Arc<OnceLock<Plane>>,
     /// By stream, who waits for its acknowledgements: told in order, and one stream that is silent
     /// holds up no other. The client bounds how many there are.
     pub acks: AHashMap<Arc<str>, mpsc::UnboundedSender<Pending>>,
@@ -84,6 +89,13 @@ impl Publisher {
                 Order::Read(read) => {
                     let reader = Arc::clone(&self.reader);
                     self.tasks.spawn(async move { reader.read(read).await });
+                }
+                Order::Presence(topic, done) => {
+                    let Some(plane) = self.plane.get().cloned() else {
+                        done.tell(Err(Lost));
+                        continue;
+                    };
+                    self.tasks.spawn(async move { done.tell(Ok(plane.presence(&topic).await)) });
                 }
                 Order::Roster(topic, event) => {
                     // Who is not told asks.

@@ -75,6 +75,8 @@ pub struct Streams {
     context: jetstream::Context,
     names: Names,
     bytes: u64,
+    /// Who looks at the streams, one after the other.
+    turn: tokio::sync::Mutex<()>,
     /// By the streams' names.
     known: ArcSwap<AHashMap<String, Known>>,
 }
@@ -93,7 +95,13 @@ pub enum StreamError {
 impl Streams {
     /// Streams that may hold so many bytes together.
     pub fn new(client: Client, names: Names, bytes: u64) -> Self {
-        Self { context: jetstream::new(client), names, bytes, known: ArcSwap::default() }
+        Self {
+            context: jetstream::new(client),
+            names,
+            bytes,
+            turn: tokio::sync::Mutex::default(),
+            known: ArcSwap::default(),
+        }
     }
 
     /// The stream of this name.
@@ -122,6 +130,7 @@ impl Streams {
 
     /// Makes every stream as it is wanted, and removes those that were and are not any more; whether one of them began a new life since it was last looked at.
     pub async fn ensure(&self, wanted: &[Wanted], bounds: Bounds) -> Result<bool, StreamError> {
+        let _turn = self.turn.lock().await;
         let mut known = AHashMap::new();
         for it in wanted {
             let name = self.names.stream(&it.by);

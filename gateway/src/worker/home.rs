@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     life::{Broker, Worker},
-    message::{Answered, Asker, Attach, HistoryQuestion, Message, SubscriptionKey},
+    message::{Answered, Asker, Attach, HistoryQuestion, IsComplete, Message, SubscriptionKey},
     shared::Shared,
 };
 use crate::{
@@ -140,12 +140,17 @@ impl Worker {
         self.answer_to(asker, topic, page, Answered::History);
     }
 
-    pub fn presence(&self, topic: Topic, asker: Asker<Members>) {
+    pub fn presence(&mut self, topic: Topic, asker: Asker<Members>) {
         let members = match &self.broker {
             Broker::Memory(partition) => partition.presence(&topic),
+            // A client wants to know of all pods; the rest of the process asks each pod for its own.
+            Broker::Nats(_) if matches!(asker, Asker::Client(..)) => {
+                return self.seat_presence(topic, asker);
+            }
             Broker::Nats(seats) => seats.members(&topic),
         };
-        self.answer_to(asker, topic, members, Answered::Presence);
+        let as_answer = |members| Answered::Presence(members, IsComplete(true));
+        self.answer_to(asker, topic, members, as_answer);
     }
 
     /// Answers who asked what is kept or who is here; a client's own worker puts it in words.

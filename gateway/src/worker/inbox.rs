@@ -85,9 +85,9 @@ impl Worker {
                 let code = ErrorCode::Unavailable;
                 self.error(slot, id, code, code.words());
             }
-            Answered::Presence(members) => self.reply(slot, |out| {
+            Answered::Presence(members, complete) => self.reply(slot, |out| {
                 let shown = members.members.iter().map(|it| it.as_reply());
-                reply::presence(out, id, name, shown, members.total, true);
+                reply::presence(out, id, name, shown, members.total, complete.0);
             }),
         }
     }

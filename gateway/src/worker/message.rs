@@ -124,8 +124,12 @@ pub enum Answered {
     /// A part of a history.
     History(Result<HistoryPage, HistoryError>),
     /// Who is in a channel.
-    Presence(Members),
+    Presence(Members, IsComplete),
 }
+
+/// Whether everybody who was asked has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IsComplete(pub bool);
 
 /// What part of a topic's history is wanted.
 #[derive(Debug)]

@@ -17,7 +17,9 @@ use ahash::RandomState;
 use super::{
     home::{PAGE_BYTES_MAX, REPLAY_PAGE, fitting, shorten},
     life::{Broker, Worker},
-    message::{Answered, Asker, Attach, Heard, HistoryQuestion, Message, SubscriptionKey},
+    message::{
+        Answered, Asker, Attach, Heard, HistoryQuestion, IsComplete, Message, SubscriptionKey,
+    },
 };
 use crate::{
     broker::{
@@ -402,6 +404,22 @@ impl Worker {
         let announcement = seats.follow_up(topic, stir, true);
         seats.settle(topic);
         self.have_announced(announcement);
+    }
+
+    /// Who is in a channel, on whichever pod, for a client.
+    pub fn seat_presence(&mut self, topic: Topic, asker: Asker<Members>) {
+        let Asker::Client(connection, id) = asker else { return };
+        let shared = Arc::clone(&self.shared);
+        let asked = topic.clone();
+        let done = Done::new(move |answer: Result<(Members, bool), Lost>| {
+            let answered = match answer {
+                Ok((members, complete)) => Answered::Presence(members, IsComplete(complete)),
+                Err(Lost) => Answered::Unavailable,
+            };
+            let answer = Message::Answer(connection, id, asked, answered);
+            shared.send(connection.worker(), answer);
+        });
+        self.order(Order::Presence(topic, done));
     }
 
     /// What is stored of a topic, for who asked.

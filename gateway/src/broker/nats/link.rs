@@ -19,7 +19,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::follow::{Arrival, Found, Top};
 use crate::{
-    broker::{publication::Publish, stream::HistoryRule},
+    broker::{publication::Publish, roster::Members, stream::HistoryRule},
     protocol::{
         position::{ClientPosition, Position},
         topic::Topic,
@@ -76,6 +76,8 @@ pub enum Order {
     Read(Read),
     /// Tell the other pods who came to a channel and who went.
     Roster(Topic, Bytes),
+    /// Ask all pods who is in a channel; whether all have answered.
+    Presence(Topic, Done<Result<(Members, bool), Lost>>),
 }
 
 /// What a stream is asked about a topic.
@@ -282,7 +284,7 @@ impl Order {
         match self {
             Self::Publish(publish, ..) => EACH + publish.data.len(),
             Self::Roster(_, event) => EACH + event.len(),
-            Self::Read(_) => EACH,
+            Self::Read(_) | Self::Presence(..) => EACH,
         }
     }
 
@@ -294,6 +296,7 @@ impl Order {
             Self::Read(Read { what: What::After { done, .. } | What::Newest(_, done), .. }) => {
                 done.tell(Err(Lost))
             }
+            Self::Presence(_, done) => done.tell(Err(Lost)),
             Self::Publish(_, _, None) | Self::Roster(..) => {}
         }
     }

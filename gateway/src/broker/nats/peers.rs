@@ -56,7 +56,11 @@ impl Peers {
             return Heard::Nothing;
         }
         if beat.bye {
-            return if self.alive.remove(&beat.pod).is_some() { Heard::Bye } else { Heard::Nothing };
+            return if self.alive.remove(&beat.pod).is_some() {
+                Heard::Bye
+            } else {
+                Heard::Nothing
+            };
         }
         if let Some(peer) = self.alive.get_mut(&beat.pod) {
             let is_next = beat.seq == peer.seq + 1;

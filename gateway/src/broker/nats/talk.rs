@@ -513,7 +513,8 @@ mod tests {
             .collect();
         let members = (0..2_000).map(|_| member(&long)).collect();
 
-        let connections = answer(POD, Answer::Connections(List { list, more: false, total: 2_000 }));
+        let connections =
+            answer(POD, Answer::Connections(List { list, more: false, total: 2_000 }));
         let presence = answer(POD, Answer::Presence(Presence { members, total: 2_000 }));
 
         assert!(connections.len() <= ANSWER_BYTES_MAX + 200, "{}", connections.len());

@@ -221,7 +221,8 @@ impl Users {
     pub fn verdict(&mut self) -> Verdict {
         let mut verdict = Verdict::default();
         for user in mem::take(&mut self.touched) {
-            let elsewhere = self.pods.iter().filter_map(|(pod, it)| Some((pod, it.users.get(&user)?)));
+            let elsewhere =
+                self.pods.iter().filter_map(|(pod, it)| Some((pod, it.users.get(&user)?)));
             let elsewhere: Vec<_> = elsewhere.collect();
             let count = elsewhere.iter().map(|(_, it)| it.opened.len() + it.more).sum();
             verdict.elsewhere.push((Arc::clone(&user), count));
