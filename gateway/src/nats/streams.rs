@@ -221,7 +221,7 @@ impl Streams {
     /// pod that is late must not remove what another one has begun anew.
     async fn remove(&self, name: &str, known: Epoch) {
         let there = self.context.get_stream(name).await;
-        if there.is_ok_and(|stream| epoch(stream.cached_info()) != known) {
+        if !there.is_ok_and(|stream| epoch(stream.cached_info()) == known) {
             return;
         }
         match self.context.delete_stream(name).await {
