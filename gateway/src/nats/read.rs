@@ -53,6 +53,9 @@ use crate::{
 /// What a read may take in all.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long one request waits before it is made again.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(750);
+
 /// How long a page's next message may take: another replica may have to be asked.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -404,13 +407,26 @@ impl Reader {
             #[serde(default)]
             err_code: u64,
         }
-        let answer = self.client.request(subject, payload).await.map_err(|_| ReadError::Silent)?;
+        let answer = self.answer(subject, payload).await?;
         let failed: Failed = serde_json::from_slice(&answer.payload)
             .map_err(|error| ReadError::Refused(error.to_string()))?;
         match failed.error {
             None => Ok(answer),
             Some(failure) if failure.err_code == NO_STREAM => Err(ReadError::NoStream),
             Some(failure) => Err(ReadError::Refused(failure.err_code.to_string())),
+        }
+    }
+
+    /// A cluster says nothing of a stream that it is making, or whose leader is gone: it is asked again.
+    async fn answer(&self, subject: String, payload: Bytes) -> Result<Message, ReadError> {
+        loop {
+            let request = self.client.request(subject.clone(), payload.clone());
+            match timeout(ANSWER_TIMEOUT, request).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(_)) => return Err(ReadError::Silent),
+                // The whole read has a bound.
+                Err(_) => {}
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use async_nats::{
     Client, HeaderMap,
     jetstream::{
         self,
-        context::{CreateStreamErrorKind, GetStreamErrorKind},
+        context::{ContextBuilder, CreateStreamErrorKind, GetStreamErrorKind},
         stream::{Config, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType},
     },
 };
@@ -28,6 +28,15 @@ use crate::{
 
 /// How long the stream knows a key.
 const KEY_WINDOW: Duration = STORED_AGE_MIN;
+
+/// How long the server has to say what a stream is: a cluster says nothing of one that it is making.
+const API_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// How often a stream is looked at before that fails.
+const LOOKS: usize = 4;
+
+/// How long a publication may take to be stored.
+const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Replicas of a stream in a cluster of NATS servers.
 const REPLICAS: usize = 3;
@@ -96,7 +105,10 @@ impl Streams {
     /// Streams that may hold so many bytes together.
     pub fn new(client: Client, names: Names, bytes: u64) -> Self {
         Self {
-            context: jetstream::new(client),
+            context: ContextBuilder::new()
+                .timeout(API_TIMEOUT)
+                .ack_timeout(ACK_TIMEOUT)
+                .build(client),
             names,
             bytes,
             turn: tokio::sync::Mutex::default(),
@@ -154,7 +166,14 @@ impl Streams {
         streams: usize,
         bounds: Bounds,
     ) -> Result<Info, StreamError> {
-        let info = match self.context.get_stream(name).await {
+        let mut looked = self.context.get_stream(name).await;
+        for _ in 1..LOOKS {
+            if !looked.as_ref().is_err_and(|it| matches!(it.kind(), GetStreamErrorKind::Request)) {
+                break;
+            }
+            looked = self.context.get_stream(name).await;
+        }
+        let info = match looked {
             Ok(stream) => stream.cached_info().clone(),
             Err(error) if is_missing(&error.kind()) => {
                 return self.create(self.config(name, wanted, streams)).await;
