@@ -3,7 +3,6 @@
 //! Counted where connections begin and end, behind locks that no message ever takes.
 
 use std::{
-    hash::Hash,
     net::IpAddr,
     sync::{
         Arc,
@@ -11,11 +10,15 @@ use std::{
     },
 };
 
-use ahash::AHashMap;
 use headgate_crds::v1alpha1::{Limits, PerAddress, Rate};
 use parking_lot::Mutex;
 
-use super::{addresses::Addresses, rate::Bucket, refusal::Refusal};
+use super::{
+    addresses::Addresses,
+    rate::Bucket,
+    refusal::Refusal,
+    users::{Openings, Users},
+};
 
 /// The load of a pod.
 #[derive(Debug)]
@@ -24,7 +27,7 @@ pub struct Load {
     pending: AtomicUsize,
     accepts: Mutex<Bucket>,
     addresses: Mutex<Addresses>,
-    users: Mutex<AHashMap<Arc<str>, usize>>,
+    users: Mutex<Users>,
 }
 
 /// A place that is free again when this is dropped.
@@ -39,7 +42,7 @@ enum Kind {
     Connection,
     Pending,
     Address(IpAddr),
-    User(Arc<str>),
+    User(Arc<str>, u64),
 }
 
 impl Drop for Place {
@@ -48,16 +51,17 @@ impl Drop for Place {
             Kind::Connection => drop(self.load.connections.fetch_sub(1, Ordering::Relaxed)),
             Kind::Pending => drop(self.load.pending.fetch_sub(1, Ordering::Relaxed)),
             Kind::Address(address) => self.load.addresses.lock().leave(*address),
-            Kind::User(user) => leave(&mut self.load.users.lock(), user),
+            Kind::User(user, opening) => self.load.users.lock().leave(user, *opening),
         }
     }
 }
 
-fn leave<K: Hash + Eq>(counts: &mut AHashMap<K, usize>, key: &K) {
-    if let Some(count) = counts.get_mut(key) {
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            counts.remove(key);
+impl Place {
+    /// What tells this connection of a user from every other of the pod; `None` for other places.
+    pub const fn opening(&self) -> Option<u64> {
+        match self.kind {
+            Kind::User(_, opening) => Some(opening),
+            _ => None,
         }
     }
 }
@@ -128,15 +132,31 @@ impl Load {
         Ok(Some(Place { load: Arc::clone(self), kind: Kind::Address(address) }))
     }
 
-    /// A place for a connection of a user, if there is one; 0 is no limit.
-    pub fn user(self: &Arc<Self>, user: &Arc<str>, max: u32) -> Result<Place, Refusal> {
-        let mut users = self.users.lock();
-        let count = users.entry(Arc::clone(user)).or_default();
-        if max > 0 && *count >= max as usize {
-            return Err(Refusal::UserConnections);
+    /// A place for a connection of a user, if there is one; 0 is no limit. `now_us` is the time
+    /// since 1970 in microseconds: pods compare it.
+    pub fn user(
+        self: &Arc<Self>,
+        now_us: u64,
+        user: &Arc<str>,
+        max: u32,
+    ) -> Result<Place, Refusal> {
+        let opening = self.users.lock().enter(now_us, user, max);
+        let opening = opening.ok_or(Refusal::UserConnections)?;
+        Ok(Place { load: Arc::clone(self), kind: Kind::User(Arc::clone(user), opening) })
+    }
+
+    /// Whose connections changed since the last time; nobody's while nobody is told.
+    pub fn take_changed_users(&self, is_told: bool) -> Vec<(Arc<str>, Openings)> {
+        self.users.lock().take_changed(is_told)
+    }
+
+    /// How many connections users have on other pods.
+    pub fn set_elsewhere(&self, counts: Vec<(Arc<str>, usize)>) {
+        if counts.is_empty() {
+            return;
         }
-        *count += 1;
-        Ok(Place { load: Arc::clone(self), kind: Kind::User(Arc::clone(user)) })
+        let mut users = self.users.lock();
+        counts.into_iter().for_each(|(user, count)| users.set_elsewhere(user, count));
     }
 }
 
@@ -148,10 +168,10 @@ mod tests {
     fn places_come_back() {
         let load = Load::new(&Limits::default(), 0);
         let user: Arc<str> = "al".into();
-        let place = (load.connect(1).unwrap(), load.user(&user, 1).unwrap());
+        let place = (load.connect(1).unwrap(), load.user(1, &user, 1).unwrap());
 
         assert_eq!(load.connect(1).unwrap_err(), Refusal::Full);
-        assert_eq!(load.user(&user, 1).unwrap_err(), Refusal::UserConnections);
+        assert_eq!(load.user(1, &user, 1).unwrap_err(), Refusal::UserConnections);
         drop(place);
         assert_eq!((load.connections(), load.users()), (0, 0));
         drop(load.connect(1).unwrap());

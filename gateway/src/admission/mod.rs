@@ -10,3 +10,4 @@ pub mod origin;
 pub mod proxy;
 pub mod rate;
 pub mod refusal;
+pub mod users;

@@ -259,15 +259,8 @@ impl Plane {
     /// Who is in a topic, and whether every pod said so.
     pub async fn presence(&self, topic: &Topic) -> (Members, bool) {
         let gathered = self.ask(Question::Presence(topic.key().to_owned())).await;
-        let mut members = Members::default();
         let is_complete = gathered.is_complete();
-        for answer in gathered.answers {
-            let Answer::Presence(it) = answer else { continue };
-            members.total += it.total;
-            let room = MEMBERS_SHOWN_MAX - members.members.len();
-            members.members.extend(it.members.into_iter().take(room).map(Into::into));
-        }
-        (members, is_complete)
+        (gathered.members(), is_complete)
     }
 
     /// Refuses somebody on all pods: stored first, then told to all.
@@ -493,6 +486,18 @@ impl Gathered {
     /// Whether every pod that was asked has answered.
     pub fn is_complete(&self) -> bool {
         self.answers.len() == self.asked
+    }
+
+    /// The members that answers to [`Question::Presence`] name, and the total of all.
+    pub fn members(self) -> Members {
+        let mut members = Members::default();
+        for answer in self.answers {
+            let Answer::Presence(it) = answer else { continue };
+            members.total = members.total.saturating_add(it.total);
+            let room = MEMBERS_SHOWN_MAX.saturating_sub(members.members.len());
+            members.members.extend(it.members.into_iter().take(room).map(Into::into));
+        }
+        members
     }
 }
 

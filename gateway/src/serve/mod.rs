@@ -2,6 +2,8 @@
 
 mod broker;
 mod drain;
+mod fleet;
+mod local;
 mod node;
 mod page;
 mod status;
@@ -124,6 +126,7 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
         config: config.clone(),
         public: address,
         keys: keys.state.clone(),
+        plane: None,
     };
     running.send_replace(Some(now));
     phase.send_replace(Phase::Serving);

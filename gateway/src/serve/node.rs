@@ -10,9 +10,14 @@ use std::{
 use bytes::Bytes;
 use headgate_crds::v1alpha1::BrokerKind;
 use http::HeaderValue;
+use serde_json::value::RawValue;
 use tokio::{sync::watch, time::Instant};
 
-use super::drain::Phase;
+use super::{
+    drain::Phase,
+    fleet::{self, Fleet},
+    local::Local,
+};
 use crate::{
     api::{
         error::ApiError,
@@ -20,14 +25,17 @@ use crate::{
         keys::ApiKeys,
         status::{Reason, Status},
         views::{
-            Channel, Channels, Connection, Connections, Counted, HistoryPage, Json, Member, Pods,
+            Channel, Channels, Connection, Connections, Counted, HistoryPage, Json, Member,
             Presence, Stats,
         },
     },
-    auth::revocations::Revoked,
-    broker::{self, HistoryError, Key, KeyScope},
+    broker::{
+        self, HistoryError, Key, KeyScope,
+        nats::talk::{self, List, Part, Question, Revoked, Subscription, Whom},
+    },
     config::{Config, Secret, State, document::Document},
-    jwks, nats,
+    jwks,
+    nats::{self, plane::Plane},
     protocol::{
         Dialect,
         position::{ClientPosition, Position},
@@ -38,11 +46,7 @@ use crate::{
         metrics::{Metrics, Scrape},
         trace::Traces,
     },
-    worker::{
-        message::{Ending, IsOn, Target},
-        pool::Pool,
-        questions::Unavailable,
-    },
+    worker::{pool::Pool, questions::Unavailable},
 };
 
 /// What the internal port asks.
@@ -81,6 +85,8 @@ pub struct Running {
     pub public: SocketAddr,
     /// The keys of an identity provider.
     pub keys: watch::Receiver<jwks::State>,
+    /// The other pods, where there may be some.
+    pub plane: Option<Plane>,
 }
 
 impl From<Unavailable> for ApiError {
@@ -139,17 +145,11 @@ impl Node {
         self.publish_to(&pool, publish, traceparent.as_ref()).await
     }
 
-    async fn subscribe_user(
-        &self,
-        user: String,
-        channel: Topic,
-        is_on: IsOn,
-    ) -> Result<Counted, ApiError> {
-        let pool = self.pool()?;
-        if is_on == IsOn::On {
-            Self::check_rule(&pool, &channel)?;
-        }
-        Ok(counted(pool.subscribe(&user.into(), &channel, is_on).await?))
+    fn fleet(&self) -> Result<Fleet, ApiError> {
+        let running = self.running.borrow();
+        let Running { pool, plane, .. } = running.as_ref().ok_or_else(starting)?;
+        let local = Local { pool: pool.clone(), metrics: Arc::clone(&self.metrics) };
+        Ok(Fleet { local, plane: plane.clone() })
     }
 }
 
@@ -186,11 +186,13 @@ impl Gateway for Node {
         match to {
             gateway::Target::User(user) => self.send(Topic::user(&user), message).await,
             gateway::Target::Connection(name) => {
-                if self.pool()?.send(&name, &message.data).await? {
-                    Ok(None)
-                } else {
-                    Err(ApiError::NotFound("connection"))
-                }
+                let fleet = self.fleet()?;
+                let data = String::from_utf8_lossy(&message.data).into_owned();
+                let data = RawValue::from_string(data)
+                    .map_err(|error| ApiError::Internal(error.to_string()))?;
+                let question =
+                    Question::Message(talk::Message { connection: name.clone(), data });
+                fleet.have_done_to(&name, question).await.map(|_| None)
             }
         }
     }
@@ -200,108 +202,94 @@ impl Gateway for Node {
         whom: gateway::Target,
         how: Disconnect,
     ) -> Result<Counted, ApiError> {
-        let pool = self.pool()?;
+        let fleet = self.fleet()?;
         let Disconnect { code, reason } = how;
-        let ending = Ending::by_application(code, reason.map(Into::into));
-        let (target, has_to_be_there) = match whom {
-            gateway::Target::User(user) => (Target::User(user.into()), false),
+        let question = |whom| Question::Disconnect(talk::Disconnect { whom, code, reason });
+        match whom {
+            gateway::Target::User(user) => fleet.have_done(question(Whom::User(user))).await,
             gateway::Target::Connection(name) => {
-                let key = pool.shared.names.key(&name).ok_or(ApiError::NotFound("connection"))?;
-                (Target::Connection(key), true)
+                let question = question(Whom::Connection(name.clone()));
+                fleet.have_done_to(&name, question).await
             }
-        };
-        match pool.disconnect(&target, &ending).await? {
-            0 if has_to_be_there => Err(ApiError::NotFound("connection")),
-            count => Ok(counted(count)),
         }
     }
 
     async fn subscribe(&self, user: String, channel: Topic) -> Result<Counted, ApiError> {
-        self.subscribe_user(user, channel, IsOn::On).await
+        let fleet = self.fleet()?;
+        Self::check_rule(&fleet.local.pool, &channel)?;
+        let channel = channel.name().to_owned();
+        fleet.have_done(Question::Subscribe(Subscription { user, channel })).await
     }
 
     async fn unsubscribe(&self, user: String, channel: Topic) -> Result<Counted, ApiError> {
-        self.subscribe_user(user, channel, IsOn::Off).await
+        let channel = channel.name().to_owned();
+        let question = Question::Unsubscribe(Subscription { user, channel });
+        self.fleet()?.have_done(question).await
     }
 
     async fn revoke(&self, revocation: Revocation) -> Result<Counted, ApiError> {
-        let pool = self.pool()?;
         let Revocation { revoked, expires } = revocation;
         let revoked = match revoked {
             gateway::Revoked::Jti(jti) => Revoked::Jti(jti),
             gateway::Revoked::User(user) => Revoked::User(user),
         };
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        let now = now.map_or(0, |it| it.as_secs());
-        let ended = pool.revoke(&revoked, expires, now).await?;
-        ended.map(counted).map_err(|_| {
-            ApiError::Full("as many revocations as may be kept; revoke users rather than tokens")
-        })
+        self.fleet()?.revoke(talk::Revocation { revoked, expires, sequence: 0 }).await
     }
 
-    async fn stats(&self, _: Scope) -> Result<Stats, ApiError> {
-        let pool = self.pool()?;
-        let channels = pool.channels().await?;
-        let totals = self.metrics.totals();
-        Ok(Stats {
-            active_connections: pool.shared.load.connections() as u64,
-            total_connections: totals.connections_total,
-            subscriptions: channels.iter().map(|it| it.subscribers as u64).sum(),
-            channels: channels.len() as u64,
-            messages_received: totals.messages_received,
-            messages_delivered: totals.messages_delivered,
-            errors: totals.errors,
-            average_latency_ms: totals.delivery_seconds_mean.unwrap_or_default() * 1_000.0,
-            delivery_seconds_sum: totals.delivery_seconds_sum,
-            delivery_seconds_count: totals.delivery_seconds_count,
-            uptime_seconds: self.began.elapsed().as_secs(),
-            pods: Pods::ONE,
-        })
+    async fn stats(&self, scope: Scope) -> Result<Stats, ApiError> {
+        let gathered = self.fleet()?.ask(scope, Question::Stats).await;
+        let pods = fleet::pods(&gathered)?;
+        Ok(fleet::stats(gathered, self.began.elapsed(), pods))
     }
 
     async fn connections(&self, page: Page) -> Result<Connections, ApiError> {
-        let all = self.pool()?.connections().await?;
-        let total = all.len() as u64;
-        let (list, more) = paged(all, &page, |it| &it.name);
+        let Page { after, limit, scope } = page;
+        let question = Question::Connections(Part { after, limit });
+        let gathered = self.fleet()?.ask(scope, question).await;
+        let pods = fleet::pods(&gathered)?;
+        let List { list, more, total } = fleet::connections(gathered, limit);
         let list = list.into_iter().map(|it| Connection {
-            connection: it.name.to_string(),
-            user: it.user.map(|user| user.to_string()),
-            subscriptions: it.subscriptions as u64,
-            age_ms: u64::try_from(it.age.as_millis()).unwrap_or(u64::MAX),
+            connection: it.name,
+            user: it.user,
+            subscriptions: it.subscriptions,
+            age_ms: it.age_ms,
         });
-        Ok(Connections { list: list.collect(), more, total, pods: Pods::ONE })
+        Ok(Connections { list: list.collect(), more, total, pods })
     }
 
     async fn channels(&self, page: Page) -> Result<Channels, ApiError> {
-        let all = self.pool()?.channels().await?;
-        let total = all.len() as u64;
-        let (list, more) = paged(all, &page, |it| it.topic.name());
+        let Page { after, limit, scope } = page;
+        let question = Question::Channels(Part { after, limit });
+        let gathered = self.fleet()?.ask(scope, question).await;
+        let pods = fleet::pods(&gathered)?;
+        let List { list, more, total } = fleet::channels(gathered, limit);
         let list = list.into_iter().map(|it| Channel {
-            channel: it.topic.name().to_owned(),
-            subscribers: it.subscribers as u64,
-            top: it.position.into(),
+            channel: it.name,
+            subscribers: it.subscribers,
+            top: fleet::place(it.top),
         });
-        Ok(Channels { list: list.collect(), more, total, pods: Pods::ONE })
+        Ok(Channels { list: list.collect(), more, total, pods })
     }
 
     async fn presence(&self, channel: Topic) -> Result<Presence, ApiError> {
-        let pool = self.pool()?;
-        Self::check_rule(&pool, &channel)?;
+        let fleet = self.fleet()?;
+        let pool = &fleet.local.pool;
+        Self::check_rule(pool, &channel)?;
         if pool.shared.settings.load().presence(&channel).is_none() {
             return Err(ApiError::no_presence());
         }
-        let members = pool.presence(&channel).await?;
+        let question = Question::Presence(channel.key().to_owned());
+        let gathered = fleet.ask(Scope::Gateway, question).await;
+        let pods = fleet::pods(&gathered)?;
+        let complete = gathered.is_complete();
+        let members = gathered.members();
         let list = members.members.into_iter().map(|it| Member {
             user: it.user.map(|user| user.to_string()),
             connection: it.connection.to_string(),
             info: it.info.map(|info| Json(Bytes::copy_from_slice(info.as_bytes()))),
         });
-        Ok(Presence {
-            members: list.collect(),
-            total: members.total as u64,
-            complete: true,
-            pods: Pods::ONE,
-        })
+        let total = members.total as u64;
+        Ok(Presence { members: list.collect(), total, complete, pods })
     }
 
     async fn history(
@@ -372,16 +360,4 @@ impl Gateway for Node {
 /// What there is to say before the workers run, and when they are gone.
 pub fn starting() -> ApiError {
     ApiError::Unavailable("the gateway is starting or has stopped".to_owned())
-}
-
-fn counted(connections: usize) -> Counted {
-    Counted { connections: connections as u64, pods: Pods::ONE }
-}
-
-/// The part of a sorted list that a page is, and whether there is more.
-fn paged<T>(all: Vec<T>, page: &Page, name: impl Fn(&T) -> &str) -> (Vec<T>, bool) {
-    let after = page.after.as_deref();
-    let start = after.map_or(0, |after| all.partition_point(|it| name(it) <= after));
-    let more = all.len() - start > page.limit;
-    (all.into_iter().skip(start).take(page.limit).collect(), more)
 }

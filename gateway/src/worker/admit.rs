@@ -16,7 +16,7 @@ use tracing::debug;
 use super::{
     authenticate::close_reason,
     settings::Settings,
-    shared::{House, Shared, unix_now},
+    shared::{House, Shared, unix_now, unix_now_us},
 };
 use crate::{
     admission::{address, load::Place, origin, refusal::Refusal},
@@ -148,7 +148,7 @@ impl Admission {
                 admitted.identity = identity;
                 if let Some(user) = &admitted.identity.user {
                     let users_max = settings.spec().limits.connections_per_user;
-                    match self.shared.load.user(user, users_max) {
+                    match self.shared.load.user(unix_now_us(), user, users_max) {
                         Ok(place) => admitted.places.push(place),
                         Err(refusal) => {
                             admitted.admittance = told(CloseReason::UserConnections, refusal)?;

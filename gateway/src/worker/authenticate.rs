@@ -9,7 +9,7 @@ use super::{
     key::ConnectionKey,
     life::Worker,
     requests::Failed,
-    shared::{Shared, unix_now},
+    shared::{Shared, unix_now, unix_now_us},
 };
 use crate::{
     auth::{
@@ -83,7 +83,8 @@ impl Worker {
             return Ok(());
         }
         if let Some(user) = &identity.user {
-            let Ok(place) = shared.load.user(user, spec.limits.connections_per_user) else {
+            let users_max = spec.limits.connections_per_user;
+            let Ok(place) = shared.load.user(unix_now_us(), user, users_max) else {
                 self.close(key.slot(), CloseReason::UserConnections);
                 return Ok(());
             };

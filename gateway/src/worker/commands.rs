@@ -5,13 +5,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    connection::Stage,
+    connection::{Connection, Stage},
     key::ConnectionKey,
     life::{Broker, Worker},
     message::{ChannelView, Command, ConnectionView, Ending, IsOn, Target},
+    shared::unix_now,
     subscribe::Begin,
 };
 use crate::{
+    admission::load::Place,
     auth::{identity::Identity, revocations::Revoked},
     protocol::{
         Dialect,
@@ -54,6 +56,15 @@ impl Worker {
             }
             Command::Channels(done) => {
                 let _ = done.send(self.channel_views());
+            }
+            Command::Expel(done) => {
+                let _ = done.send(self.expel());
+            }
+            Command::Surplus(openings) => {
+                let is_meant = |it: &Connection| {
+                    it.places.iter().filter_map(Place::opening).any(|it| openings.contains(&it))
+                };
+                self.close_all(is_meant, CloseReason::UserConnections);
             }
         }
     }
@@ -120,16 +131,25 @@ impl Worker {
             Revoked::Jti(jti) => identity.jti.as_deref() == Some(jti),
             Revoked::User(user) => identity.user.as_deref() == Some(user),
         };
-        let gone: Vec<_> = self
-            .connections
-            .iter()
-            .filter(|(_, it)| it.closing.is_none() && is_meant(&it.identity))
-            .map(|(slot, _)| slot)
-            .collect();
-        for slot in &gone {
-            self.close(*slot, CloseReason::Revoked);
+        self.close_all(|it| is_meant(&it.identity), CloseReason::Revoked)
+    }
+
+    /// Closes whoever is revoked by now.
+    fn expel(&mut self) -> usize {
+        let shared = Arc::clone(&self.shared);
+        let revocations = shared.revocations.read();
+        let now = unix_now();
+        self.close_all(|it| revocations.contain(&it.identity, now), CloseReason::Revoked)
+    }
+
+    /// Closes those who are meant and stay; how many.
+    fn close_all(&mut self, is_meant: impl Fn(&Connection) -> bool, reason: CloseReason) -> usize {
+        let stay = self.connections.iter().filter(|(_, it)| it.closing.is_none());
+        let meant: Vec<_> = stay.filter(|(_, it)| is_meant(it)).map(|(slot, _)| slot).collect();
+        for slot in &meant {
+            self.close(*slot, reason);
         }
-        gone.len()
+        meant.len()
     }
 
     fn connection_views(&self) -> Vec<ConnectionView> {

@@ -53,6 +53,12 @@ impl Names {
         format!("{:08x}{:016x}", self.process, key.0).into()
     }
 
+    /// The process that a name is of; `None` for what no process gives out.
+    pub fn process_of(name: &str) -> Option<&str> {
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        (name.len() == 24 && name.bytes().all(is_digit)).then(|| name.get(..8)).flatten()
+    }
+
     /// The connection of this name; `None` for what this process never gave out.
     pub fn key(self, name: &str) -> Option<ConnectionKey> {
         let (process, key) = name.split_at_checked(8)?;

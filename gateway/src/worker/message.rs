@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use ahash::AHashSet;
 use tokio::sync::oneshot;
 
 use super::{key::ConnectionKey, settings::Settings};
@@ -176,6 +177,10 @@ pub enum Command {
     Connections(oneshot::Sender<Vec<ConnectionView>>),
     /// List channels.
     Channels(oneshot::Sender<Vec<ChannelView>>),
+    /// Close whoever is revoked by now; how many.
+    Expel(oneshot::Sender<usize>),
+    /// Close the connections of users that began at these times: they are beyond the limit.
+    Surplus(Arc<AHashSet<u64>>),
 }
 
 /// Whether something begins or ends.

@@ -157,7 +157,7 @@ impl Pool {
         })
     }
 
-    async fn tell(&self, command: impl Fn() -> Command) {
+    pub(super) async fn tell(&self, command: impl Fn() -> Command) {
         for side in &self.shared.workers {
             // A worker that has stopped has nothing to be told.
             let _ = side.mailbox.send(Message::Command(command())).await;

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use ahash::AHashSet;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
@@ -126,6 +127,31 @@ impl Pool {
             return Ok(Err(full));
         }
         self.count(|done| Command::Revoke(revoked.clone(), done)).await.map(Ok)
+    }
+
+    /// Revokes many at once; how many connections ended.
+    pub async fn revoke_all(
+        &self,
+        revoked: Vec<(Revoked, u64)>,
+        now: u64,
+    ) -> Result<Result<usize, Full>, Unavailable> {
+        let added = {
+            let mut revocations = self.shared.revocations.write();
+            let is_good = |(_, expires): &(Revoked, u64)| *expires > now;
+            let mut good = revoked.into_iter().filter(is_good);
+            good.try_for_each(|(revoked, expires)| revocations.add(revoked, expires, now))
+        };
+        // Those that were added count, whatever became of the rest.
+        let count = self.count(Command::Expel).await?;
+        Ok(added.map(|()| count))
+    }
+
+    /// Closes the connections of users that began at these times.
+    pub async fn close_surplus(&self, openings: AHashSet<u64>) {
+        if !openings.is_empty() {
+            let openings = Arc::new(openings);
+            self.tell(|| Command::Surplus(Arc::clone(&openings))).await;
+        }
     }
 
     /// Every connection, by name.
