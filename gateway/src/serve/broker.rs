@@ -2,17 +2,20 @@
 
 use std::sync::{Arc, OnceLock};
 
+use async_nats::SubscribeError;
 use headgate_crds::v1alpha1::BrokerKind;
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tracing::error;
 
+use super::{fleet, local::Local};
 use crate::{
     broker::nats::{
-        link::{Link, Route, link},
+        link::{Link, Notice, Route, link},
         names,
+        wire::Dropped,
     },
     config::Config,
-    nats::{self, Start, State},
+    nats::{self, Start, State, plane::Plane},
     telemetry::metrics::Metrics,
     worker::key::Names,
 };
@@ -28,10 +31,48 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// The workers are there: from now on they are told what comes.
-    pub fn tell(&self, route: Route) {
+    /// The workers are there: from now on they are told what comes, and this pod is one of the
+    /// gateway's. It is ready when it has [met](Plane::meet) the others.
+    ///
+    /// # Errors
+    ///
+    /// Where the connection was closed for good.
+    pub async fn join(
+        &self,
+        local: &Local,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<Plane, SubscribeError> {
+        let route = local.pool.route();
         // Nobody is subscribed before that, so nothing came.
-        let _ = self.route.set(route);
+        let _ = self.route.set(route.clone());
+        let nats::Broker { client, names, plane: joined, .. } = &self.broker;
+        let counts = Arc::clone(&local.metrics);
+        let dropped = Arc::new(move |it: Dropped| counts.broker_drop(it.label()));
+        let plane = fleet::join(client.clone(), names.clone(), local, dropped, tasks).await?;
+        let _ = joined.set(plane.clone());
+        tasks.spawn(watch_pods(plane.alive(), route, Arc::clone(&local.metrics)));
+        Ok(plane)
+    }
+}
+
+/// Tells the workers which pods are lost.
+async fn watch_pods(
+    mut alive: watch::Receiver<Vec<Arc<str>>>,
+    route: Route,
+    metrics: Arc<Metrics>,
+) {
+    let mut before = Vec::new();
+    loop {
+        let now = alive.borrow_and_update().clone();
+        // This one is not among them.
+        metrics.broker_pods.set(i64::try_from(now.len() + 1).unwrap_or(i64::MAX));
+        for lost in before.iter().filter(|it| !now.contains(it)) {
+            route.tell(Notice::PodLost(Arc::clone(lost)));
+        }
+        before = now;
+        if alive.changed().await.is_err() {
+            return;
+        }
     }
 }
 

@@ -26,7 +26,11 @@ use crate::{
     },
     nats::plane::{BEAT_EVERY, Gathered, Here, Plane, Start},
     protocol::position::{Epoch, Position},
-    worker::{key::Names, pool::Pool, shared::{unix_now, unix_now_us}},
+    worker::{
+        key::Names,
+        pool::Pool,
+        shared::{unix_now, unix_now_us},
+    },
 };
 
 /// Whom to ask.
@@ -74,9 +78,7 @@ impl Fleet {
         let pod = Names::process_of(connection).ok_or_else(|| not_found.clone())?;
         let gathered = match &self.plane {
             _ if *pod == *own => alone(self.local.clone().answer(question).await),
-            Some(plane) => {
-                plane.ask_pod(pod, question).await.ok_or_else(|| not_found.clone())?
-            }
+            Some(plane) => plane.ask_pod(pod, question).await.ok_or_else(|| not_found.clone())?,
             None => return Err(not_found),
         };
         let pods = pods(&gathered)?;
@@ -164,10 +166,15 @@ pub fn channels(gathered: Gathered, limit: usize) -> List<Channel> {
         Answer::Channels(list) => Some(list),
         _ => None,
     });
-    merged(lists.collect(), limit, |it| &it.name, |known, more| {
-        known.subscribers = known.subscribers.saturating_add(more.subscribers);
-        known.top = known.top.max(more.top);
-    })
+    merged(
+        lists.collect(),
+        limit,
+        |it| &it.name,
+        |known, more| {
+            known.subscribers = known.subscribers.saturating_add(more.subscribers);
+            known.top = known.top.max(more.top);
+        },
+    )
 }
 
 /// The figures of all pods.

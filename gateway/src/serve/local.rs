@@ -56,22 +56,32 @@ impl Local {
 
     async fn connections(&self, part: &Part) -> Result<Answer, Unavailable> {
         let all = self.pool.connections().await?;
-        let list = cut(all, part, |it| &it.name, |it| Connection {
-            name: it.name.to_string(),
-            user: it.user.map(|user| user.to_string()),
-            subscriptions: it.subscriptions as u64,
-            age_ms: u64::try_from(it.age.as_millis()).unwrap_or(u64::MAX),
-        });
+        let list = cut(
+            all,
+            part,
+            |it| &it.name,
+            |it| Connection {
+                name: it.name.to_string(),
+                user: it.user.map(|user| user.to_string()),
+                subscriptions: it.subscriptions as u64,
+                age_ms: u64::try_from(it.age.as_millis()).unwrap_or(u64::MAX),
+            },
+        );
         Ok(Answer::Connections(list))
     }
 
     async fn channels(&self, part: &Part) -> Result<Answer, Unavailable> {
         let all = self.pool.channels().await?;
-        let list = cut(all, part, |it| it.topic.name(), |it| Channel {
-            name: it.topic.name().to_owned(),
-            subscribers: it.subscribers as u64,
-            top: it.position.map(|it| (it.epoch.0, it.offset)),
-        });
+        let list = cut(
+            all,
+            part,
+            |it| it.topic.name(),
+            |it| Channel {
+                name: it.topic.name().to_owned(),
+                subscribers: it.subscribers as u64,
+                top: it.position.map(|it| (it.epoch.0, it.offset)),
+            },
+        );
         Ok(Answer::Channels(list))
     }
 

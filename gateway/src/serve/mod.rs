@@ -16,6 +16,7 @@ use tracing::{error, info};
 
 use self::{
     drain::{Phase, Signals},
+    local::Local,
     node::{Node, Running},
     page::Page,
 };
@@ -67,6 +68,7 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
         internal = %internal_address,
         "starting"
     );
+    let node_metrics = Arc::clone(&metrics);
     let (phase, phase_seen) = watch::channel(Phase::Starting);
     let (running, running_seen) = watch::channel(None);
     let (broker_told, broker_seen) = watch::channel(None);
@@ -113,11 +115,19 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
         names,
         began,
     })?;
-    if let Some(shared) = &shared {
-        shared.tell(pool.route());
-    }
     essential.spawn(follow(config.clone(), log.handle(), otlp));
     essential.spawn(keep.run());
+    let local = Local { pool: pool.clone(), metrics: Arc::clone(&node_metrics) };
+    let plane = match &shared {
+        Some(shared) => Some(shared.join(&local, &mut essential).await.map_err(failed)?),
+        None => None,
+    };
+    if let Some(plane) = &plane {
+        tokio::select! {
+            () = plane.meet() => {}
+            () = signals.any() => return Ok(()),
+        }
+    }
     let nats = shared.map(|it| it.broker);
     essential.spawn(apply(pool.clone(), config.clone(), keys.verifier.clone(), files_max, nats));
     let alive = essential.spawn(alive(pool.clone()));
@@ -126,7 +136,7 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
         config: config.clone(),
         public: address,
         keys: keys.state.clone(),
-        plane: None,
+        plane: plane.clone(),
     };
     running.send_replace(Some(now));
     phase.send_replace(Phase::Serving);
@@ -148,6 +158,9 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
     alive.abort();
     let spec = Arc::clone(&config.borrow().spec);
     drain::drain(&pool, &phase, &spec, &mut signals).await;
+    if let Some(plane) = &plane {
+        plane.bye().await;
+    }
     for thread in threads {
         // Joining waits, so it is done where waiting is allowed; a panic was told by its hook.
         let _ = tokio::task::spawn_blocking(move || thread.join()).await;
@@ -169,6 +182,11 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, ExitCode> {
 fn listen(start: Start) -> Result<Started, ExitCode> {
     let address = start.listen;
     Pool::start(start).map_err(|error| cannot_listen(address, &error))
+}
+
+fn failed(error: async_nats::SubscribeError) -> ExitCode {
+    error!(event = "broker_unusable", %error, "NATS cannot be connected to");
+    ExitCode::from(exit::INTERNAL)
 }
 
 fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> ExitCode {

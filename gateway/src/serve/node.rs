@@ -190,8 +190,7 @@ impl Gateway for Node {
                 let data = String::from_utf8_lossy(&message.data).into_owned();
                 let data = RawValue::from_string(data)
                     .map_err(|error| ApiError::Internal(error.to_string()))?;
-                let question =
-                    Question::Message(talk::Message { connection: name.clone(), data });
+                let question = Question::Message(talk::Message { connection: name.clone(), data });
                 fleet.have_done_to(&name, question).await.map(|_| None)
             }
         }
