@@ -60,7 +60,7 @@ pub struct Stats {
     pub total_connections: u64,
     /// Subscriptions now, but for `@all` and `@user`.
     pub subscriptions: u64,
-    /// Channels with subscribers or history now.
+    /// Channels with subscribers or history now; one that several pods have counts for each of them.
     pub channels: u64,
     /// Envelopes from clients.
     pub messages_received: u64,
