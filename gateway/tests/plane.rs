@@ -10,7 +10,7 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use async_nats::Client;
@@ -61,6 +61,12 @@ impl Server {
         std::thread::spawn(move || lines.for_each(drop));
         Some(Self { process, url: format!("nats://{}", address.unwrap()), _data: data })
     }
+
+    fn signal(&self, signal: &str) {
+        let id = self.process.id().to_string();
+        let status = Command::new("kill").args(["-s", signal, &id]).status().unwrap();
+        assert!(status.success());
+    }
 }
 
 impl Drop for Server {
@@ -78,6 +84,11 @@ fn binary() -> Option<PathBuf> {
         eprintln!("no nats-server: NATS_SERVER is not set and .tools/bin has none");
     }
     found
+}
+
+fn revocation(user: &str) -> Revocation {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    Revocation { revoked: Revoked::User(user.into()), expires: now + 3_600, sequence: 0 }
 }
 
 /// A pod that is nothing but a plane.
@@ -228,17 +239,11 @@ async fn a_revocation_is_kept_for_pods_that_come_later() {
     let mut b = Pod::start(&server, "0000000b").await;
     b.beat(&[]).await;
     a.alive(&["0000000b"]).await;
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let user = |name: &str| Revocation {
-        revoked: Revoked::User(name.into()),
-        expires: now + 3_600,
-        sequence: 0,
-    };
 
-    let gathered = timeout(BOUND, a.plane.revoke(user("al"))).await.unwrap().unwrap();
+    let gathered = timeout(BOUND, a.plane.revoke(revocation("al"))).await.unwrap().unwrap();
     assert!(gathered.is_complete() && gathered.asked == 2, "{gathered:?}");
     let revoked = a.revoked.recv().await.unwrap();
-    assert_eq!(revoked, Revocation { sequence: 1, ..user("al") });
+    assert_eq!(revoked, Revocation { sequence: 1, ..revocation("al") });
     assert_eq!(b.revoked.recv().await.unwrap(), revoked);
 
     let mut c = Pod::start(&server, "0000000c").await;
@@ -248,9 +253,30 @@ async fn a_revocation_is_kept_for_pods_that_come_later() {
     // One that misses the question hears of it by the next beat.
     let late = Pod::start(&server, "0000000d").await;
     timeout(BOUND, late.plane.meet()).await.unwrap();
-    timeout(BOUND, late.plane.revoke(user("bo"))).await.unwrap().unwrap();
+    timeout(BOUND, late.plane.revoke(revocation("bo"))).await.unwrap().unwrap();
     late.beat(&[]).await;
     let told = timeout(BOUND, b.revoked.recv()).await.unwrap().unwrap();
-    assert_eq!(told, Revocation { sequence: 2, ..user("bo") });
+    assert_eq!(told, Revocation { sequence: 2, ..revocation("bo") });
     assert_eq!(b.client.connection_state(), async_nats::connection::State::Connected);
+}
+
+#[tokio::test]
+async fn a_part_is_not_taken_for_the_whole_while_the_broker_is_silent() {
+    let Some(server) = Server::start() else { return };
+    let a = Pod::start(&server, "0000000a").await;
+    let b = Pod::start(&server, "0000000b").await;
+    b.beat(&[]).await;
+    a.alive(&["0000000b"]).await;
+
+    // The connection stays, so only beats that do not come back say so.
+    server.signal("STOP");
+    a.beat_until("the broker is lost", |_| !a.plane.is_connected()).await;
+    let alone = a.plane.ask(Question::Stats).await;
+    assert!(alone.answers.len() == 1 && alone.asked == 2, "{alone:?}");
+    assert!(a.plane.revoke(revocation("al")).await.is_err());
+
+    server.signal("CONT");
+    a.beat_until("the broker is back", |_| a.plane.is_connected()).await;
+    let both = a.plane.ask(Question::Stats).await;
+    assert!(both.is_complete() && both.asked == 2, "{both:?}");
 }

@@ -46,6 +46,13 @@ pub const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
 /// How often a pod says that it is alive.
 pub const BEAT_EVERY: Duration = Duration::from_secs(1);
 
+/// Our own beats come back to us. When one has not for so long the broker is as good as lost, whatever
+/// the connection says: sooner than other pods are taken for lost, which are not heard either.
+const ECHO_WITHIN: Duration = Duration::from_millis(2_500);
+
+/// How long the server has to store a revocation.
+const STORE_WITHIN: Duration = Duration::from_secs(3);
+
 /// How long a pod that starts listens before it knows who is there: a beat, and the way.
 const MEET: Duration = Duration::from_millis(1_250);
 
@@ -111,6 +118,8 @@ struct Inner {
     answer: Answerer,
     dropped: Arc<dyn Fn(Dropped) + Send + Sync>,
     peers: Mutex<Peers>,
+    /// Since when a beat of our own is on its way.
+    echo_since: Mutex<Option<Instant>>,
     users: Mutex<Users>,
     alive: watch::Sender<Vec<Arc<str>>>,
     waiting: Mutex<AHashMap<u64, mpsc::Sender<(Arc<str>, Answer)>>>,
@@ -147,6 +156,7 @@ impl Plane {
             answer,
             dropped,
             peers: Mutex::new(Peers::new(Arc::clone(&pod))),
+            echo_since: Mutex::default(),
             users: Mutex::new(Users::new(Arc::clone(&pod))),
             alive: watch::Sender::default(),
             waiting: Mutex::default(),
@@ -187,6 +197,11 @@ impl Plane {
 
     /// Whether the broker can be reached.
     pub fn is_connected(&self) -> bool {
+        let is_late = |since: Instant| since.elapsed() > ECHO_WITHIN;
+        self.has_connection() && !self.0.echo_since.lock().is_some_and(is_late)
+    }
+
+    fn has_connection(&self) -> bool {
         self.0.client.connection_state() == State::Connected
     }
 
@@ -194,8 +209,9 @@ impl Plane {
     pub async fn beat(&self, here: Here) -> Verdict {
         let inner = &self.0;
         let Here { now, connections, limit, changed } = here;
-        let is_connected = self.is_connected();
-        self.look(is_connected);
+        self.look(self.is_connected());
+        // Beats go out as long as there is a connection: it is by them that the broker is found back.
+        let is_connected = self.has_connection();
         let (beats, verdict) = {
             let mut users = inner.users.lock();
             users.limit(now, limit);
@@ -206,6 +222,7 @@ impl Plane {
             (beats, users.verdict())
         };
         for beat in beats {
+            self.0.echo_since.lock().get_or_insert_with(Instant::now);
             // One that is lost leaves a hole, which the others fill.
             let told = inner.client.publish(inner.pods.clone(), beat.encode().into());
             let _ = timeout(BEAT_EVERY, told).await;
@@ -269,9 +286,13 @@ impl Plane {
     ///
     /// [`Unreachable`] where it is not stored. Nobody was told then.
     pub async fn revoke(&self, revocation: Revocation) -> Result<Gathered, Unreachable> {
+        if !self.is_connected() {
+            return Err(Unreachable::new("the broker is lost"));
+        }
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now = now.map_or(0, |it| it.as_secs());
-        let sequence = self.0.revocations.store(&revocation, now).await?;
+        let stored = timeout(STORE_WITHIN, self.0.revocations.store(&revocation, now));
+        let sequence = stored.await.map_err(Unreachable::new)??;
         let revocation = Revocation { sequence, ..revocation };
         let gathered = self.ask(Question::Revoke(vec![revocation])).await;
         self.0.revocations.learned(sequence);
@@ -346,6 +367,10 @@ impl Plane {
     }
 
     fn heard(&self, beat: &Beat) {
+        if beat.pod == self.0.pod {
+            *self.0.echo_since.lock() = None;
+            return;
+        }
         let heard = self.0.peers.lock().hear(self.now(), beat);
         let mut users = self.0.users.lock();
         match heard {

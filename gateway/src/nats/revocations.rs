@@ -48,7 +48,7 @@ const READER_TTL: std::time::Duration = std::time::Duration::from_secs(30);
 pub struct Unreachable(String);
 
 impl Unreachable {
-    fn new(error: impl std::fmt::Display) -> Self {
+    pub(super) fn new(error: impl std::fmt::Display) -> Self {
         Self(error.to_string())
     }
 }
