@@ -172,7 +172,10 @@ impl Worker {
     pub fn reset(&mut self, reset: &Reset) {
         let Reset { topic, position, .. } = reset;
         let Some(id) = self.subscribers.find(topic) else { return };
-        let gap = Encoded::text(96, |out| reply::gap(out, topic.name(), *position));
+        // The first that may come, or the beginning.
+        let first =
+            position.map(|it| Position { offset: it.offset + u64::from(it.offset > 0), ..it });
+        let gap = Encoded::text(96, |out| reply::gap(out, topic.name(), first));
         for subscriber in self.subscribers.of(id).to_vec() {
             let connection = self.connections.get_mut(subscriber.slot());
             let Some(it) =

@@ -99,7 +99,7 @@ pub struct Follow {
 #[derive(Clone, Debug)]
 enum State {
     /// Nobody knows yet where the topic stands. Whether subscribers are told when somebody does.
-    Opening { seen: u64, tells: bool },
+    Opening { first: Option<Arrival>, seen: u64, tells: bool },
     /// Everything up to this place was delivered, and what comes next is.
     Live(Place),
     /// Something behind this place is missing.
@@ -121,7 +121,10 @@ impl Follow {
     /// A topic of which nothing is known. `tells`: subscribers are here that have to be told when
     /// it is.
     pub fn new(max_age: Duration, tells: bool) -> Self {
-        Self { stored_age: max_age.max(STORED_AGE_MIN), state: State::Opening { seen: 0, tells } }
+        Self {
+            stored_age: max_age.max(STORED_AGE_MIN),
+            state: State::Opening { first: None, seen: 0, tells },
+        }
     }
 
     /// The rule keeps publications for another time now.
@@ -152,7 +155,12 @@ impl Follow {
     pub fn arrived(&mut self, arrival: Arrival) -> Step {
         let Arrival { position, previous, stamp_ns } = arrival;
         match &mut self.state {
-            State::Opening { seen, .. } | State::Filling { seen, .. } => {
+            State::Opening { first, seen, .. } => {
+                first.get_or_insert(arrival);
+                *seen = position.offset.max(*seen);
+                Step::Nothing
+            }
+            State::Filling { seen, .. } => {
                 *seen = position.offset.max(*seen);
                 Step::Nothing
             }
@@ -177,12 +185,19 @@ impl Follow {
 
     /// The stream says where the topic stands.
     pub fn opened(&mut self, top: Top) -> Filled {
-        let State::Opening { seen, tells } = self.state else { return Filled::default() };
-        let place = Place { at: top.position, stored: top.stored, stamp_ns: top.stamp_ns };
+        let State::Opening { first, seen, tells } = self.state else { return Filled::default() };
+        let mut place = Place { at: top.position, stored: top.stored, stamp_ns: top.stamp_ns };
+        if let Some(first) = first.filter(|it| tells && it.position.epoch == place.at.epoch)
+            && first.position.offset <= place.at.offset
+        {
+            // Subscribers were here when it came, so it is for them.
+            let at = Position { offset: first.position.offset - 1, ..place.at };
+            place = Place { at, stored: first.previous, stamp_ns: 0 };
+        }
         let is_behind = seen > place.at.offset;
         self.state =
             if is_behind { State::Filling { place, seen, tries: 0 } } else { State::Live(place) };
-        Filled { begun: tells.then_some(top.position), asks: is_behind, ..Filled::default() }
+        Filled { begun: tells.then_some(place.at), asks: is_behind, ..Filled::default() }
     }
 
     /// The stream says what is behind a position.
@@ -248,7 +263,7 @@ impl Follow {
         if let State::Away { place, tells } = self.state {
             self.state = match place {
                 Some(place) => State::Filling { place, seen: 0, tries: 0 },
-                None => State::Opening { seen: 0, tells },
+                None => State::Opening { first: None, seen: 0, tells },
             };
         }
     }

@@ -234,6 +234,18 @@ fn what_is_no_longer_stored_is_told() {
 }
 
 #[test]
+fn what_came_before_the_place_was_known_is_for_those_who_were_here() {
+    let mut model = Model { epoch: 1, places: Vec::new(), last: 3, keeps: 10 };
+    let mut subscriber = Subscriber::new();
+    subscriber.follow.owes();
+    subscriber.came(model.publish(0));
+    subscriber.came(model.publish(0));
+    subscriber.settle(&model);
+
+    assert_eq!(subscriber.told, [Told::Begun(1, 3), Told::Message(1, 4), Told::Message(1, 5)]);
+}
+
+#[test]
 fn what_came_and_is_nowhere_stored_is_told() {
     let model = Model { epoch: 1, places: vec![4], last: 4, keeps: 2 };
     let mut subscriber = Subscriber::new();
