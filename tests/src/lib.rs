@@ -15,6 +15,8 @@ pub mod server;
 
 pub mod table;
 
+pub mod checker;
+
 use std::{
     io::{Write, stderr},
     process::ExitCode,
