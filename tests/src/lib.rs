@@ -17,6 +17,9 @@ pub mod table;
 
 pub mod checker;
 
+pub mod nodes;
+pub mod swarm;
+
 use std::{
     io::{Write, stderr},
     process::ExitCode,

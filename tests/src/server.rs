@@ -36,10 +36,16 @@ pub struct Cores {
 }
 
 impl Cores {
-    /// The first two that this process may use. Also raises the limit of open files.
-    pub fn take() -> Result<Self> {
+    /// Raises the limit of open files as far as it goes.
+    pub fn raise_files() -> Result<()> {
         let limit = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+        Ok(())
+    }
+
+    /// The first two that this process may use. Also raises the limit of open files.
+    pub fn take() -> Result<Self> {
+        Self::raise_files()?;
         let allowed = sched_getaffinity(None)?;
         let mut cores = (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
         let (Some(server), Some(clients)) = (cores.next(), cores.next()) else {
