@@ -55,6 +55,8 @@ pub struct Peer {
     again: Vec<(u64, TopicId)>,
     pending: HashMap<PublicationId, ()>,
     dice: u64,
+    /// Whether it comes back when it is cut off.
+    pub returns: bool,
     /// Since when it is cut off, or not everything is subscribed.
     lacking: Option<u64>,
     /// How long it was each time until everything was there again, in nanoseconds.
@@ -88,6 +90,7 @@ impl Peer {
             again: Vec::new(),
             pending: HashMap::new(),
             dice,
+            returns: true,
             lacking: None,
             lacked: Vec::new(),
             closes: Vec::new(),
@@ -106,7 +109,7 @@ impl Peer {
 
     /// Whether it wants to connect now.
     pub fn is_due(&self, now: u64) -> bool {
-        matches!(self.stage, Stage::Away { until, .. } if until <= now)
+        matches!(self.stage, Stage::Away { until, .. } if until <= now && self.returns)
     }
 
     /// Whether it has everything that it wants.
