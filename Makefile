@@ -66,8 +66,8 @@ generate: ## Rewrite the CRD, docs/configuration.md and docs/events.md from the 
 
 # One build serves the unit tests and the suites. Most of the suites' time is spent waiting for what
 # the protocol promises, so they run beside each other.
-test: ## Unit and property tests, then stock clients, a browser, proxies and the docs against the binary
-	cargo test --workspace --locked
+test: $(NATS) ## Unit and property tests, then stock clients, a browser, proxies and the docs against the binary
+	NATS_SERVER=$(abspath $(NATS)) cargo test --workspace --locked
 	cargo test -p headgate-crds --features kube --locked
 	cargo build --locked -p headgate-gateway
 	$(MAKE) --no-print-directory -j3 -Otarget test-clients test-node test-console test-docs test-proxies
@@ -145,7 +145,18 @@ load: ## 10,000 connections and deliveries a second, a storm of handshakes, 100,
 	cargo build --release --locked -p headgate-gateway -p headgate-tests
 	$(TARGET)/release/load --gateway $(RELEASE) $(if $(ONLY),--only $(ONLY))
 
+MEASURE = cargo build --release --locked -p headgate-gateway -p headgate-tests && $(TARGET)/release/$(1) --gateway $(RELEASE) --nats-server $(NATS)
+MINUTES ?= 3
+faults: $(NATS) ## Break NATS, gateways and the wires between them under 1,000 clients, as root; FAULT=nats-kill,partition and MINUTES=3 narrow
+	$(call MEASURE,faults) --minutes $(MINUTES) $(if $(FAULT),--fault $(FAULT))
+
+faults-ci: $(NATS) ## Three of the faults, for half a minute each
+	$(call MEASURE,faults) --seconds 30 --fault nats-kill,nats-empty,gateway-kill
+
+fleet: $(NATS) ## Three gateways over NATS: 5,000 publications a second, 100,000 channels, 3,000 users who are present; ONLY=deliver,kept,channels,presence
+	$(call MEASURE,fleet) $(if $(ONLY),--only $(ONLY))
+
 clean-tools: ## Remove what the targets installed
 	rm -rf .tools .run tests/*/node_modules
 
-.PHONY: help run nats run-nats generate test test-clients test-node test-console test-docs test-proxies test-broker lint deny conformance abuse scan fuzz fuzz-ci bench load clean-tools
+.PHONY: help run nats run-nats generate test test-clients test-node test-console test-docs test-proxies test-broker lint deny faults faults-ci fleet conformance abuse scan fuzz fuzz-ci bench load clean-tools

@@ -41,8 +41,8 @@ struct Server {
 }
 
 impl Server {
-    fn start() -> Option<Self> {
-        let binary = binary()?;
+    fn start() -> Self {
+        let binary = binary();
         let data = tempfile::tempdir().unwrap();
         let mut process = Command::new(binary)
             .args(["-a", "127.0.0.1", "-p", "-1", "-js", "-sd"])
@@ -59,7 +59,7 @@ impl Server {
         lines.find(|line| line.contains("Server is ready")).unwrap();
         // A server whose log nobody reads would end.
         std::thread::spawn(move || lines.for_each(drop));
-        Some(Self { process, url: format!("nats://{}", address.unwrap()), _data: data })
+        Self { process, url: format!("nats://{}", address.unwrap()), _data: data }
     }
 
     fn signal(&self, signal: &str) {
@@ -76,14 +76,15 @@ impl Drop for Server {
     }
 }
 
-fn binary() -> Option<PathBuf> {
+fn binary() -> PathBuf {
     let tools = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.tools/bin/nats-server");
-    let named = std::env::var_os("NATS_SERVER").map(PathBuf::from);
-    let found = named.or_else(|| tools.is_file().then_some(tools));
-    if found.is_none() {
-        eprintln!("no nats-server: NATS_SERVER is not set and .tools/bin has none");
-    }
-    found
+    let binary = std::env::var_os("NATS_SERVER").map_or(tools, PathBuf::from);
+    assert!(
+        binary.is_file(),
+        "no {}: `make .tools/bin/nats-server` installs one, or NATS_SERVER names one",
+        binary.display()
+    );
+    binary
 }
 
 fn revocation(user: &str) -> Revocation {
@@ -95,14 +96,14 @@ fn revocation(user: &str) -> Revocation {
 struct Pod {
     plane: Plane,
     client: Client,
-    revoked: mpsc::UnboundedReceiver<Revocation>,
+    revoked: mpsc::Receiver<Revocation>,
     _tasks: JoinSet<()>,
 }
 
 impl Pod {
     async fn start(server: &Server, name: &str) -> Self {
         let client = async_nats::connect(&server.url).await.unwrap();
-        let (revoke, revoked) = mpsc::unbounded_channel();
+        let (revoke, revoked) = mpsc::channel(100);
         let answer = move |question| {
             let answer = match question {
                 Question::Stats => {
@@ -110,7 +111,9 @@ impl Pod {
                 }
                 Question::Revoke(revocations) => {
                     let count = revocations.len();
-                    revocations.into_iter().for_each(|it| drop(revoke.send(it)));
+                    for it in revocations {
+                        revoke.try_send(it).unwrap();
+                    }
                     Answer::Count(count as u64)
                 }
                 _ => Answer::Unknown,
@@ -157,7 +160,7 @@ impl Pod {
 
 #[tokio::test]
 async fn who_is_alive_answers_and_who_is_silent_is_counted() {
-    let Some(server) = Server::start() else { return };
+    let server = Server::start();
     let a = Pod::start(&server, "0000000a").await;
     let b = Pod::start(&server, "0000000b").await;
     b.beat(&[]).await;
@@ -182,7 +185,7 @@ async fn who_is_alive_answers_and_who_is_silent_is_counted() {
 
 #[tokio::test]
 async fn who_says_goodbye_is_gone_at_once() {
-    let Some(server) = Server::start() else { return };
+    let server = Server::start();
     let a = Pod::start(&server, "0000000a").await;
     let b = Pod::start(&server, "0000000b").await;
     b.beat(&[]).await;
@@ -195,7 +198,7 @@ async fn who_says_goodbye_is_gone_at_once() {
 
 #[tokio::test]
 async fn connections_of_a_user_are_counted_over_pods() {
-    let Some(server) = Server::start() else { return };
+    let server = Server::start();
     let a = Pod::start(&server, "0000000a").await;
     let b = Pod::start(&server, "0000000b").await;
 
@@ -214,7 +217,7 @@ async fn connections_of_a_user_are_counted_over_pods() {
 
 #[tokio::test]
 async fn many_users_are_read_page_by_page() {
-    let Some(server) = Server::start() else { return };
+    let server = Server::start();
     let a = Pod::start(&server, "0000000a").await;
     let names: Vec<_> = (0..10_000).map(|at| format!("user-{at:05}-{}", "x".repeat(40))).collect();
     let changed: Vec<(&str, &[Opening])> = names.iter().map(|it| (&**it, &[1][..])).collect();
@@ -234,7 +237,7 @@ async fn many_users_are_read_page_by_page() {
 
 #[tokio::test]
 async fn a_revocation_is_kept_for_pods_that_come_later() {
-    let Some(server) = Server::start() else { return };
+    let server = Server::start();
     let mut a = Pod::start(&server, "0000000a").await;
     let mut b = Pod::start(&server, "0000000b").await;
     b.beat(&[]).await;
@@ -262,7 +265,7 @@ async fn a_revocation_is_kept_for_pods_that_come_later() {
 
 #[tokio::test]
 async fn a_part_is_not_taken_for_the_whole_while_the_broker_is_silent() {
-    let Some(server) = Server::start() else { return };
+    let server = Server::start();
     let a = Pod::start(&server, "0000000a").await;
     let b = Pod::start(&server, "0000000b").await;
     b.beat(&[]).await;

@@ -91,7 +91,7 @@ impl Load {
     /// How many users are connected.
     #[cfg(test)]
     pub fn users(&self) -> usize {
-        self.users.lock().len()
+        self.users.lock().count()
     }
 
     /// A place for a handshake; its bound is for the caller to look at before it accepts.
@@ -156,7 +156,9 @@ impl Load {
             return;
         }
         let mut users = self.users.lock();
-        counts.into_iter().for_each(|(user, count)| users.set_elsewhere(user, count));
+        for (user, count) in counts {
+            users.set_elsewhere(user, count);
+        }
     }
 }
 

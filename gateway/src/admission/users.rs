@@ -75,7 +75,7 @@ impl Users {
 
     /// How many users are connected.
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.here.len()
     }
 }

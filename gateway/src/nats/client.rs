@@ -48,8 +48,12 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// while it does not run is all; beyond it the client says so, and clients are told of a gap.
 const SUBSCRIPTION_MAX: usize = 8_192;
 
+/// Events that may wait: more than come while streams are looked at, however often the connection is
+/// lost meanwhile.
+const EVENTS_MAX: usize = 4_096;
+
 /// What happens to the connection, as the client tells it.
-pub type Events = mpsc::UnboundedReceiver<Event>;
+pub type Events = mpsc::Receiver<Event>;
 
 /// Begins to connect, and goes on until it succeeds and whenever it is lost.
 pub async fn connect(
@@ -59,7 +63,7 @@ pub async fn connect(
     config: watch::Receiver<Arc<Config>>,
 ) -> Result<(Client, Events), ConnectError> {
     let servers: Vec<ServerAddr> = nats.url.split(',').filter_map(|url| url.parse().ok()).collect();
-    let (sender, events) = mpsc::unbounded_channel();
+    let (sender, events) = mpsc::channel(EVENTS_MAX);
     let is_private = nats.url.contains("tls://") || credentials(&config).roots.is_some();
     let logins = config.clone();
     let options = ConnectOptions::with_auth_callback(move |nonce| {
@@ -79,7 +83,7 @@ pub async fn connect(
     .tls_client_config(tls(config).await)
     .event_callback(move |event| {
         // Nobody listens any more when the process is about to end.
-        let _ = sender.send(event);
+        let _ = sender.try_send(event);
         async {}
     });
     Ok((options.connect(servers).await?, events))
@@ -117,6 +121,7 @@ fn backoff(attempt: usize) -> Duration {
     least.mul_f64(0.5) + longest.mul_f64(fastrand::f64())
 }
 
+#[expect(clippy::expect_used, reason = "it is so for each provider of rustls")]
 async fn tls(config: watch::Receiver<Arc<Config>>) -> ClientConfig {
     let mut system = RootCertStore::empty();
     // Files are read, so on a thread that may wait.
@@ -153,7 +158,7 @@ impl Verifier {
     }
 }
 
-fn unusable(error: VerifierBuilderError) -> rustls::Error {
+fn unusable(error: &VerifierBuilderError) -> rustls::Error {
     rustls::Error::General(error.to_string())
 }
 
@@ -166,7 +171,7 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        self.now().map_err(unusable)?.verify_server_cert(
+        self.now().map_err(|error| unusable(&error))?.verify_server_cert(
             end_entity,
             intermediates,
             server_name,

@@ -222,7 +222,7 @@ impl Life {
         }
     }
 
-    fn lost(&mut self, why: &str) {
+    fn lost(&self, why: &str) {
         self.connected.set(false);
         self.metrics.broker_connected.set(0);
         self.wire.send_replace(Wire::Down);

@@ -65,6 +65,9 @@ const QUESTIONS_MAX: usize = 64;
 /// Answers to one question that may wait. More pods than that answer at once in no gateway.
 const ANSWERS_MAX: usize = 1_000;
 
+/// Gets the answers of pods to one question.
+type Waiting = mpsc::Sender<(Arc<str>, Answer)>;
+
 /// Answers for this pod.
 pub type Answerer = Arc<dyn Fn(Question) -> BoxFuture<'static, Answer> + Send + Sync>;
 
@@ -122,7 +125,7 @@ struct Inner {
     echo_since: Mutex<Option<Instant>>,
     users: Mutex<Users>,
     alive: watch::Sender<Vec<Arc<str>>>,
-    waiting: Mutex<AHashMap<u64, mpsc::Sender<(Arc<str>, Answer)>>>,
+    waiting: Mutex<AHashMap<u64, Waiting>>,
     tokens: AtomicU64,
     /// There is something to be read that was missed.
     missed: Notify,
@@ -334,9 +337,9 @@ impl Plane {
         let lost = {
             let mut peers = self.0.peers.lock();
             if is_connected {
-                peers.resume(self.now())
+                peers.resume(self.now());
             } else {
-                peers.pause()
+                peers.pause();
             }
             peers.lose(self.now())
         };
@@ -454,7 +457,9 @@ impl Plane {
             Some(Question::Revoke(revocations)) => {
                 let sequences: Vec<_> = revocations.iter().map(|it| it.sequence).collect();
                 let answer = (self.0.answer)(Question::Revoke(revocations)).await;
-                sequences.into_iter().for_each(|it| self.0.revocations.learned(it));
+                for it in sequences {
+                    self.0.revocations.learned(it);
+                }
                 answer
             }
             Some(question) => (self.0.answer)(question).await,

@@ -37,6 +37,9 @@ const HEADER_BYTES: usize = 256;
 
 type Published = Option<Done<Result<Option<Position>, Lost>>>;
 
+/// Acknowledgements of one stream that may wait to be waited for.
+const ACKS_MAX: usize = 8_192;
+
 /// How often a publication is tried whose key another one has at the same moment, and how long it
 /// waits between.
 const TRIES_MAX: usize = 10;
@@ -72,8 +75,8 @@ pub struct Publisher {
     /// The pods, once this one is among them.
     pub plane: Arc<OnceLock<Plane>>,
     /// By stream, who waits for its acknowledgements: told in order, and one stream that is silent
-    /// holds up no other. The client bounds how many there are.
-    pub acks: AHashMap<Arc<str>, mpsc::UnboundedSender<Pending>>,
+    /// holds up no other.
+    pub acks: AHashMap<Arc<str>, mpsc::Sender<Pending>>,
     pub tasks: JoinSet<()>,
 }
 
@@ -144,12 +147,13 @@ impl Publisher {
     fn await_ack(&mut self, by: &Arc<str>, pending: Pending) {
         let (reader, streams, tasks) = (&self.reader, &self.streams, &mut self.tasks);
         let queue = self.acks.entry(Arc::clone(by)).or_insert_with(|| {
-            let (sender, receiver) = mpsc::unbounded_channel();
+            let (sender, receiver) = mpsc::channel(ACKS_MAX);
             tasks.spawn(acknowledgements(receiver, Arc::clone(reader), Arc::clone(streams)));
             sender
         });
-        if let Err(mpsc::error::SendError(Pending { done, .. })) = queue.send(pending) {
-            tell(done, Err(Lost));
+        // It is under way all the same: the outcome is not known.
+        if let Err(refused) = queue.try_send(pending) {
+            tell(refused.into_inner().done, Err(Lost));
         }
     }
 
@@ -167,7 +171,7 @@ fn tell(done: Published, answer: Result<Option<Position>, Lost>) {
 
 /// Tells the answers of one stream, in the order in which it was asked.
 async fn acknowledgements(
-    mut pending: mpsc::UnboundedReceiver<Pending>,
+    mut pending: mpsc::Receiver<Pending>,
     reader: Arc<Reader>,
     streams: Arc<Streams>,
 ) {

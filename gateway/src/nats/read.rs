@@ -95,7 +95,7 @@ pub struct Reader {
     /// Told when a stream turns out not to be there.
     pub missing: Notify,
     places: Semaphore,
-    pages: Mutex<AHashMap<u64, mpsc::UnboundedSender<Message>>>,
+    pages: Mutex<AHashMap<u64, mpsc::Sender<Message>>>,
     next: AtomicU64,
 }
 
@@ -159,8 +159,8 @@ impl Reader {
         if let Some(number) = number
             && let Some(sender) = self.pages.lock().get(&number)
         {
-            // Who has given up has no use for it.
-            let _ = sender.send(message);
+            // Who has given up has no use for it, and nobody was asked for more than there is room for.
+            let _ = sender.try_send(message);
         }
     }
 
@@ -244,7 +244,7 @@ impl Reader {
             top.stamp_ns = top.stamp_ns.max(last.stamp_ns);
         }
         let before = page.messages.len();
-        self.forget_old(kept, &mut page.messages);
+        Self::forget_old(kept, &mut page.messages);
         is_complete &= page.messages.len() == before;
         let messages = self.publications(topic, extent.epoch, page.messages);
         Ok(Found { top, messages, is_complete, more })
@@ -268,7 +268,7 @@ impl Reader {
             from = end + 1;
         }
         let mut messages: Vec<_> = newest.into();
-        self.forget_old(kept, &mut messages);
+        Self::forget_old(kept, &mut messages);
         let messages = self.publications(topic, extent.epoch, messages);
         let mut top = top(&extent, last);
         if let Some(newest) = messages.last().and_then(|it| it.position)
@@ -300,7 +300,7 @@ impl Reader {
     }
 
     /// Leaves out what the stream keeps longer than the rule does.
-    fn forget_old(&self, kept: &Kept, messages: &mut Vec<Stored>) {
+    fn forget_old(kept: &Kept, messages: &mut Vec<Stored>) {
         if kept.rule.max_age >= STORED_AGE_MIN {
             return;
         }
@@ -439,7 +439,7 @@ impl Reader {
         limit: usize,
     ) -> Result<Page, ReadError> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, mut answers) = mpsc::unbounded_channel();
+        let (sender, mut answers) = mpsc::channel(limit + 2);
         self.pages.lock().insert(number, sender);
         let _forget = Forget { reader: self, number };
         let inbox = self.names.own(&format!("inbox.{}.page.{number}", self.pod));
@@ -500,8 +500,8 @@ fn top(extent: &Extent, last: Option<Stored>) -> Top {
 
 /// A time as the server writes it, in nanoseconds since 1970; 0 where it is none.
 pub fn nanos(text: &str) -> u64 {
-    let time = parse_rfc3339(text).map(|it| it.unix_timestamp_nanos()).unwrap_or_default();
-    u64::try_from(time).unwrap_or_default()
+    let Ok(time) = parse_rfc3339(text) else { return 0 };
+    u64::try_from(time.unix_timestamp_nanos()).unwrap_or_default()
 }
 
 /// The text of a header.

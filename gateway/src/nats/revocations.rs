@@ -10,7 +10,6 @@ use async_nats::{
     jetstream::{
         self,
         consumer::{AckPolicy, DeliverPolicy, pull},
-        context::{CreateStreamErrorKind, GetStreamErrorKind},
         stream::{Config, DiscardPolicy, StorageType, Stream},
     },
 };
@@ -19,6 +18,7 @@ use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
 use tracing::info;
 
+use super::streams::{create, is_missing};
 use crate::{
     auth::revocations::REVOCATIONS_MAX,
     broker::nats::{
@@ -26,12 +26,6 @@ use crate::{
         talk::{Revocation, Revoked},
     },
 };
-
-/// Replicas of a stream in a cluster of NATS servers.
-const REPLICAS: usize = 3;
-
-/// What the server says of replicas where it is alone.
-const NOT_CLUSTERED: u64 = 10_074;
 
 /// How many are read at once.
 const BATCH: usize = 1_000;
@@ -177,7 +171,6 @@ impl Revocations {
             name: self.stream.clone(),
             subjects: vec![format!("{}.*", self.subjects)],
             storage: StorageType::File,
-            num_replicas: REPLICAS,
             discard: DiscardPolicy::Old,
             max_messages: i64::try_from(REVOCATIONS_MAX).unwrap_or(i64::MAX),
             max_messages_per_subject: 1,
@@ -185,13 +178,7 @@ impl Revocations {
             allow_message_ttl: true,
             ..Config::default()
         };
-        let created = match self.context.create_stream(&config).await {
-            Err(error) if is_alone(&error.kind()) => {
-                self.context.create_stream(Config { num_replicas: 1, ..config }).await
-            }
-            created => created,
-        };
-        let stream = created.map_err(Unreachable::new)?;
+        let stream = create(&self.context, config).await.map_err(Unreachable::new)?;
         info!(event = "stream_created", stream = self.stream, "revocations are kept");
         Ok(stream)
     }
@@ -215,12 +202,4 @@ fn token(revoked: &Revoked) -> String {
         Revoked::User(user) => ("user ", user),
     };
     URL_SAFE_NO_PAD.encode(Sha256::new().chain_update(kind).chain_update(text).finalize())
-}
-
-fn is_missing(kind: &GetStreamErrorKind) -> bool {
-    matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND)
-}
-
-fn is_alone(kind: &CreateStreamErrorKind) -> bool {
-    matches!(kind, CreateStreamErrorKind::JetStream(error) if error.error_code().0 == NOT_CLUSTERED)
 }

@@ -11,8 +11,10 @@ use async_nats::{
     Client, HeaderMap,
     jetstream::{
         self,
-        context::{ContextBuilder, CreateStreamErrorKind, GetStreamErrorKind},
-        stream::{Config, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType},
+        context::{
+            Context, ContextBuilder, CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind,
+        },
+        stream::{Config, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType, Stream},
     },
 };
 use futures_util::StreamExt as _;
@@ -47,9 +49,6 @@ pub const FEWEST: &str = "headgate-messages-fewest";
 /// The place up to which that may have been so.
 pub const FEWEST_UNTIL: &str = "headgate-messages-fewest-until";
 
-/// What the server says of replicas where it is alone.
-const NOT_CLUSTERED: u64 = 10_074;
-
 /// A rule that keeps history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
@@ -81,7 +80,7 @@ pub struct Known {
 /// The streams of a gateway.
 #[derive(Debug)]
 pub struct Streams {
-    context: jetstream::Context,
+    context: Context,
     names: Names,
     bytes: u64,
     /// Who looks at the streams, one after the other.
@@ -195,16 +194,8 @@ impl Streams {
 
     async fn create(&self, config: Config) -> Result<Info, StreamError> {
         let name = config.name.clone();
-        let refused = |error: jetstream::context::CreateStreamError| {
-            StreamError::Make(name.clone(), error.to_string())
-        };
-        let created = match self.context.create_stream(&config).await {
-            Err(error) if is_alone(&error.kind()) => {
-                self.context.create_stream(Config { num_replicas: 1, ..config }).await
-            }
-            created => created,
-        };
-        let stream = created.map_err(refused)?;
+        let refused = |error: CreateStreamError| StreamError::Make(name.clone(), error.to_string());
+        let stream = create(&self.context, config).await.map_err(refused)?;
         let info = stream.cached_info().clone();
         info!(
             event = "stream_created",
@@ -245,12 +236,12 @@ impl Streams {
         }
         match self.context.delete_stream(name).await {
             Ok(_) => {
-                info!(event = "stream_removed", stream = name, "its rule keeps nothing any more")
+                info!(event = "stream_removed", stream = name, "its rule keeps nothing any more");
             }
             // Another pod was faster, or it never was there.
             Err(error) if error.to_string().contains("not found") => {}
             Err(error) => {
-                warn!(event = "stream_not_removed", stream = name, %error, "a stream that no rule needs is left")
+                warn!(event = "stream_not_removed", stream = name, %error, "a stream that no rule needs is left");
             }
         }
     }
@@ -284,7 +275,6 @@ impl Streams {
             max_consumers: -1,
             max_message_size: -1,
             max_age: rule.max_age.max(STORED_AGE_MIN),
-            num_replicas: REPLICAS,
             duplicate_window: KEY_WINDOW,
             allow_direct: true,
             // What is removed by hand would look as if it had never been. Who wants it gone deletes the
@@ -329,12 +319,23 @@ pub fn epoch(info: &Info) -> Epoch {
     Epoch(u64::try_from(info.created.unix_timestamp_nanos()).unwrap_or_default())
 }
 
-fn is_missing(kind: &GetStreamErrorKind) -> bool {
+/// Makes a stream, with as many replicas as there can be.
+pub(super) async fn create(context: &Context, config: Config) -> Result<Stream, CreateStreamError> {
+    match context.create_stream(Config { num_replicas: REPLICAS, ..config.clone() }).await {
+        Err(error) if is_alone(&error.kind()) => {
+            context.create_stream(Config { num_replicas: 1, ..config }).await
+        }
+        created => created,
+    }
+}
+
+/// Whether a stream is not there.
+pub(super) fn is_missing(kind: &GetStreamErrorKind) -> bool {
     matches!(kind, GetStreamErrorKind::JetStream(error) if error.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND)
 }
 
 fn is_alone(kind: &CreateStreamErrorKind) -> bool {
-    matches!(kind, CreateStreamErrorKind::JetStream(error) if error.error_code().0 == NOT_CLUSTERED)
+    matches!(kind, CreateStreamErrorKind::JetStream(error) if error.error_code() == jetstream::ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED)
 }
 
 /// Whether what a rule can change is as it should be.

@@ -1,6 +1,9 @@
 //! The broker between pods, from the first attempt to reach it.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    process::ExitCode,
+    sync::{Arc, OnceLock},
+};
 
 use async_nats::SubscribeError;
 use headgate_crds::v1alpha1::BrokerKind;
@@ -14,6 +17,7 @@ use crate::{
         names,
         wire::Dropped,
     },
+    cli::exit,
     config::Config,
     nats::{self, Start, State, plane::Plane},
     telemetry::metrics::Metrics,
@@ -27,6 +31,8 @@ pub struct Shared {
     pub broker: nats::Broker,
     /// What the workers' homes ask.
     pub link: Link,
+    /// When the time of both began.
+    pub began: Instant,
     route: Arc<OnceLock<Route>>,
 }
 
@@ -76,47 +82,49 @@ async fn watch_pods(
     }
 }
 
-/// Begins to connect where pods share a broker. `None` with the Memory broker.
+/// Connects where pods share a broker; back when it was there once. `None` with the Memory broker.
+///
+/// Safe to cancel: what was begun ends with `tasks`.
+///
+/// # Errors
+///
+/// With the code to exit with, where the broker cannot even be tried.
 pub async fn start(
     config: &watch::Receiver<Arc<Config>>,
     pod: Names,
     metrics: &Arc<Metrics>,
-    began: Instant,
+    told: &watch::Sender<Option<nats::Broker>>,
     tasks: &mut JoinSet<()>,
-) -> Option<Shared> {
+) -> Result<Option<Shared>, ExitCode> {
     let now = Arc::clone(&config.borrow());
     if now.spec.broker.kind == BrokerKind::Memory {
-        return None;
+        return Ok(None);
     }
+    let began = Instant::now();
     let (link, orders) = link();
     let route = Arc::new(OnceLock::<Route>::new());
-    let told = Arc::clone(&route);
+    let to = Arc::clone(&route);
     let start = Start {
         names: names::Names::new(&now.namespace, &now.name),
         pod: pod.process(),
         config: config.clone(),
         orders,
         route: Route::new(move |notice| {
-            if let Some(route) = told.get() {
+            if let Some(route) = to.get() {
                 route.tell(notice);
             }
         }),
         metrics: Arc::clone(metrics),
         began,
     };
-    match nats::start(start, tasks).await {
-        Ok(broker) => Some(Shared { broker, link, route }),
-        Err(error) => {
-            // Only what is no address at all, which `check` refuses.
-            error!(event = "broker_unusable", %error, "NATS cannot be connected to");
-            None
-        }
-    }
-}
-
-/// Waits until the broker was there once.
-pub async fn reached(shared: &Shared) {
-    let mut state = shared.broker.state.clone();
+    let broker = nats::start(start, tasks).await.map_err(|error| {
+        // Only what is no address at all, which `check` refuses.
+        error!(event = "broker_unusable", %error, "NATS cannot be connected to");
+        ExitCode::from(exit::INTERNAL)
+    })?;
+    told.send_replace(Some(broker.clone()));
+    let mut state = broker.state.clone();
     // The sender lives as long as the process.
     let _ = state.wait_for(|it| *it == State::Connected).await;
+    Ok(Some(Shared { broker, link, began, route }))
 }

@@ -9,9 +9,14 @@ mod page;
 mod status;
 mod window;
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, thread::JoinHandle, time::Duration};
 
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{self, JoinSet},
+    time::Instant,
+};
 use tracing::{error, info};
 
 use self::{
@@ -27,8 +32,9 @@ use crate::{
         Serve, complain, exit,
         start::{Base, capacity, follow, start},
     },
-    config::Config,
-    jwks, nats,
+    config::{Config, document::Document},
+    jwks,
+    nats::{self, plane::Plane},
     worker::{
         key::Names,
         pool::{Pool, Start, Started},
@@ -60,14 +66,7 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
         complain(&error);
         ExitCode::from(exit::USAGE)
     })?;
-    info!(
-        event = "starting",
-        version = env!("CARGO_PKG_VERSION"),
-        gateway = watched.document.name,
-        namespace = watched.document.namespace,
-        internal = %internal_address,
-        "starting"
-    );
+    log_start(&watched.document, internal_address);
     let node_metrics = Arc::clone(&metrics);
     let (phase, phase_seen) = watch::channel(Phase::Starting);
     let (running, running_seen) = watch::channel(None);
@@ -81,7 +80,7 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
         metrics: Arc::clone(&metrics),
         traces: traces.clone(),
         log: log.handle(),
-        began: tokio::time::Instant::now(),
+        began: Instant::now(),
         broker: broker_seen,
     };
     let page = Page { routes: Internal::new(Arc::new(node)), console: console.clone() };
@@ -92,16 +91,11 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
         config = watched.complete() => config.ok_or_else(|| ExitCode::from(exit::INTERNAL))?,
         () = signals.any() => return Ok(()),
     };
-    let began = tokio::time::Instant::now();
     let names = Names::new(fastrand::u32(..));
-    let shared = broker::start(&config, names, &metrics, began, &mut essential).await;
-    if let Some(shared) = &shared {
-        broker_told.send_replace(Some(shared.broker.clone()));
-        tokio::select! {
-            () = broker::reached(shared) => {}
-            () = signals.any() => return Ok(()),
-        }
-    }
+    let shared = tokio::select! {
+        shared = broker::start(&config, names, &metrics, &broker_told, &mut essential) => shared?,
+        () = signals.any() => return Ok(()),
+    };
     let (keys, keep) = jwks::keep(config.clone());
     let Started { pool, address, threads } = listen(Start {
         listen: options.listen,
@@ -113,21 +107,15 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
         echo: options.conformance_echo,
         link: shared.as_ref().map(|it| it.link.clone()),
         names,
-        began,
+        began: shared.as_ref().map_or_else(Instant::now, |it| it.began),
     })?;
     essential.spawn(follow(config.clone(), log.handle(), otlp));
     essential.spawn(keep.run());
     let local = Local { pool: pool.clone(), metrics: Arc::clone(&node_metrics) };
-    let plane = match &shared {
-        Some(shared) => Some(shared.join(&local, &mut essential).await.map_err(failed)?),
-        None => None,
+    let plane = tokio::select! {
+        plane = join(shared.as_ref(), &local, &mut essential) => plane?,
+        () = signals.any() => return Ok(()),
     };
-    if let Some(plane) = &plane {
-        tokio::select! {
-            () = plane.meet() => {}
-            () = signals.any() => return Ok(()),
-        }
-    }
     let nats = shared.map(|it| it.broker);
     essential.spawn(apply(pool.clone(), config.clone(), keys.verifier.clone(), files_max, nats));
     let alive = essential.spawn(alive(pool.clone()));
@@ -161,18 +149,45 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
     if let Some(plane) = &plane {
         plane.bye().await;
     }
-    for thread in threads {
-        // Joining waits, so it is done where waiting is allowed; a panic was told by its hook.
-        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-    }
-    // With everybody gone who makes spans, the sender sends the last ones and ends.
-    running.send_replace(None);
-    essential.shutdown().await;
-    drop(pool);
-    // A collector that is too slow by now misses them.
-    let _ = tokio::time::timeout(LAST_SPANS, sending).await;
-    info!(event = "stopped", "stopped");
+    let ending = Ending { pool, threads, running, essential, sending };
+    ending.end().await;
     Ok(())
+}
+
+/// What is left when everybody has gone.
+struct Ending {
+    pool: Pool,
+    threads: Vec<JoinHandle<()>>,
+    running: watch::Sender<Option<Running>>,
+    essential: JoinSet<()>,
+    sending: task::JoinHandle<()>,
+}
+
+impl Ending {
+    async fn end(mut self) {
+        for thread in self.threads {
+            // Joining waits, so it is done where waiting is allowed; a panic was told by its hook.
+            let _ = task::spawn_blocking(move || thread.join()).await;
+        }
+        // With everybody gone who makes spans, the sender sends the last ones and ends.
+        self.running.send_replace(None);
+        self.essential.shutdown().await;
+        drop(self.pool);
+        // A collector that is too slow by now misses them.
+        let _ = tokio::time::timeout(LAST_SPANS, self.sending).await;
+        info!(event = "stopped", "stopped");
+    }
+}
+
+fn log_start(document: &Document, internal: SocketAddr) {
+    info!(
+        event = "starting",
+        version = env!("CARGO_PKG_VERSION"),
+        gateway = document.name,
+        namespace = document.namespace,
+        %internal,
+        "starting"
+    );
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, ExitCode> {
@@ -184,9 +199,19 @@ fn listen(start: Start) -> Result<Started, ExitCode> {
     Pool::start(start).map_err(|error| cannot_listen(address, &error))
 }
 
-fn failed(error: async_nats::SubscribeError) -> ExitCode {
-    error!(event = "broker_unusable", %error, "NATS cannot be connected to");
-    ExitCode::from(exit::INTERNAL)
+/// Has this pod be one of the gateway's, where pods share a broker; back when it knows the others.
+async fn join(
+    shared: Option<&broker::Shared>,
+    local: &Local,
+    tasks: &mut JoinSet<()>,
+) -> Result<Option<Plane>, ExitCode> {
+    let Some(shared) = shared else { return Ok(None) };
+    let plane = shared.join(local, tasks).await.map_err(|error| {
+        error!(event = "broker_unusable", %error, "NATS cannot be connected to");
+        ExitCode::from(exit::INTERNAL)
+    })?;
+    plane.meet().await;
+    Ok(Some(plane))
 }
 
 fn cannot_listen(address: SocketAddr, error: &std::io::Error) -> ExitCode {

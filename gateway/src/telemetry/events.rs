@@ -68,6 +68,22 @@ pub const EVENTS: &[Event] = &[
         "NATS is lost: `why`. Clients stay, publishing is answered by `unavailable`, and whoever may have missed something is told by `gap` when it is back.",
     ),
     event(
+        "pod_lost",
+        "warn",
+        "A `pod` of the gateway was not heard for 5 s. Who was there with it is gone; channels that announce presence are told `presence_changed`.",
+    ),
+    event("pod_gone", "info", "A `pod` said that it goes away."),
+    event(
+        "revocations_not_read",
+        "debug",
+        "The revocations could not be read: `error`. It is tried again; a pod that starts is not ready before.",
+    ),
+    event(
+        "revocation_not_stored",
+        "debug",
+        "A revocation could not be stored: `error`. Whoever asked for it was told 503.",
+    ),
+    event(
         "broker_error",
         "warn",
         "NATS reports an `error`, such as a right that the gateway's user has not.",

@@ -97,7 +97,9 @@ impl Places {
                     let epoch = page.top.epoch;
                     for (offset, id, _) in &page.messages {
                         let position = Position { epoch, offset: *offset };
-                        id.iter().for_each(|it| saw(*it, Some(position)));
+                        if let Some(it) = id {
+                            saw(*it, Some(position));
+                        }
                     }
                 }
                 _ => {}

@@ -1,6 +1,7 @@
-//! One NATS server with JetStream, or three that are one cluster.
+//! One NATS server with `JetStream`, or three that are one cluster.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -52,8 +53,10 @@ impl Nats {
                 let listen = routes.get(number).context("no route")?;
                 let others: Vec<_> =
                     routes.iter().map(|it| format!("\"nats://127.0.0.1:{it}\"")).collect();
-                config += &format!(
-                    "cluster {{ name: faults, listen: \"127.0.0.1:{listen}\", routes: [{}] }}\n",
+                // Writing to a String never fails.
+                let _ = writeln!(
+                    config,
+                    "cluster {{ name: faults, listen: \"127.0.0.1:{listen}\", routes: [{}] }}",
                     others.join(", ")
                 );
             }

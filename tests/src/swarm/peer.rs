@@ -1,6 +1,9 @@
 //! One client: it connects, subscribes, publishes if it is told to, and comes back when it is cut off.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{
+    collections::{HashMap, HashSet},
+    net::SocketAddr,
+};
 
 use super::{
     diary::Diary,
@@ -53,7 +56,7 @@ pub struct Peer {
     asked: HashMap<TopicId, Option<Position>>,
     /// When something is to be asked once more.
     again: Vec<(u64, TopicId)>,
-    pending: HashMap<PublicationId, ()>,
+    pending: HashSet<PublicationId>,
     dice: u64,
     /// Whether it comes back when it is cut off.
     pub returns: bool,
@@ -88,7 +91,7 @@ impl Peer {
             lane: 0,
             asked: HashMap::new(),
             again: Vec::new(),
-            pending: HashMap::new(),
+            pending: HashSet::new(),
             dice,
             returns: true,
             lacking: None,
@@ -227,7 +230,7 @@ impl Peer {
         }
         let gateway = u32::try_from(place).unwrap_or(u32::MAX);
         let (number, data) = ledger.begin(topic, self.lane, gateway);
-        self.pending.insert(number, ());
+        self.pending.insert(number);
         let (id, channel) = (PUBLISH | u64::from(number.0), ledger.channel(topic));
         self.say(&format!(
             r#"{{"type":"message","id":{id},"payload":{{"channel":"{channel}","data":{data}}}}}"#

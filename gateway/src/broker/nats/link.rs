@@ -217,15 +217,15 @@ impl Link {
     /// # Errors
     ///
     /// The order, where the broker is lost or has too much to do.
-    pub fn order(&self, order: Order) -> Result<(), Order> {
+    pub fn order(&self, order: Order) -> Result<(), Box<Order>> {
         let bytes = order.bytes();
         if !self.is_connected() || self.is_behind() {
-            return Err(order);
+            return Err(Box::new(order));
         }
         self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.orders.try_send(order).map_err(|refused| {
             self.shared.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            refused.into_inner()
+            Box::new(refused.into_inner())
         })
     }
 }
@@ -294,7 +294,7 @@ impl Order {
             Self::Publish(_, _, Some(done)) => done.tell(Err(Lost)),
             Self::Read(Read { what: What::Top(done), .. }) => done.tell(Err(Lost)),
             Self::Read(Read { what: What::After { done, .. } | What::Newest(_, done), .. }) => {
-                done.tell(Err(Lost))
+                done.tell(Err(Lost));
             }
             Self::Presence(_, done) => done.tell(Err(Lost)),
             Self::Publish(_, _, None) | Self::Roster(..) => {}

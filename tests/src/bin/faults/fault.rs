@@ -129,15 +129,15 @@ impl Fault {
             Self::Partition | Self::Slow => {
                 let network = nodes.network.as_ref().context("no network to break")?;
                 if self == Self::Partition {
-                    network.cut()?
+                    network.cut()?;
                 } else {
-                    network.slow(rate)?
+                    network.slow(rate)?;
                 }
                 pause_ms(hold_ms);
                 if self == Self::Partition {
-                    network.mend()?
+                    network.mend()?;
                 } else {
-                    network.fast()?
+                    network.fast()?;
                 }
                 return Ok(alone(nodes.gateways.len() - 1, from, now_ns()));
             }

@@ -58,7 +58,7 @@ impl Layout {
     }
 
     /// The client of a number: three topics with history, one without, its own, and some a short one.
-    pub fn client(self, number: u32) -> Client {
+    pub fn client(number: u32) -> Client {
         let user = if number % TWIN == 1 { number - 1 } else { number };
         let spread = |factor: u32| number.wrapping_mul(factor) % KEPT;
         let mut wants =
@@ -76,7 +76,7 @@ impl Layout {
     }
 
     /// A topic that clients may publish to; `dice` is any number.
-    pub fn for_clients(self, dice: u64) -> TopicId {
+    pub fn for_clients(dice: u64) -> TopicId {
         let pick = |first: u32, count: u32| {
             TopicId(first + u32::try_from(dice / 100 % u64::from(count)).unwrap_or(0))
         };
@@ -92,7 +92,7 @@ impl Layout {
         match dice % 100 {
             0..1 => Self::all(),
             1..30 => Self::user(u32::try_from(dice / 100 % u64::from(self.clients)).unwrap_or(0)),
-            _ => self.for_clients(dice / 7),
+            _ => Self::for_clients(dice / 7),
         }
     }
 }

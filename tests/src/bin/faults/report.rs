@@ -47,7 +47,9 @@ impl Report {
         calm_ns: u64,
     ) -> Self {
         let mut counts = BTreeMap::new();
-        closes.into_iter().for_each(|it| *counts.entry(it).or_default() += 1);
+        for it in closes {
+            *counts.entry(it).or_default() += 1;
+        }
         let has = |fits: fn(&What) -> bool| {
             let is_one = |client: &&headgate_tests::checker::Client| {
                 client.sessions.iter().flat_map(|it| &it.events).any(|it| fits(&it.what))

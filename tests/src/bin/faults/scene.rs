@@ -83,7 +83,7 @@ impl Scene {
         let mut swarm = Swarm::new(gateways.places()?, Arc::clone(&ledger))?;
         let now = now_ns();
         for number in 0..options.clients {
-            let client = layout.client(number);
+            let client = Layout::client(number);
             let (token, home) = (gateways::token(client.user)?, number as usize % count);
             let at = now + u64::from(number) * 2_000_000;
             swarm.peers.push(Peer::new(client, token, home, count, at));
@@ -101,7 +101,7 @@ impl Scene {
             self.swarm.settled(),
             self.ledger.oddities()
         );
-        let mut timetable = Timetable::new(self.layout, options.rate * 5 / 8);
+        let mut timetable = Timetable::new(options.rate * 5 / 8);
         let count = self.nodes.gateways.len();
         let backends = (0..count)
             .map(|it| {

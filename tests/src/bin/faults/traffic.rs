@@ -39,15 +39,14 @@ impl Dice {
 /// Clients that publish so many messages a second.
 #[derive(Debug)]
 pub struct Timetable {
-    layout: Layout,
     period_ns: u64,
     next: u64,
     dice: Dice,
 }
 
 impl Timetable {
-    pub fn new(layout: Layout, rate: u64) -> Self {
-        Self { layout, period_ns: 1_000_000_000 / rate.max(1), next: now_ns(), dice: Dice(1) }
+    pub fn new(rate: u64) -> Self {
+        Self { period_ns: 1_000_000_000 / rate.max(1), next: now_ns(), dice: Dice(1) }
     }
 
     /// Publishes what is due.
@@ -55,7 +54,7 @@ impl Timetable {
         while self.next <= now_ns() {
             self.next += self.period_ns;
             let who = self.dice.next() % PUBLISHERS.min(swarm.peers.len() as u64);
-            let topic = self.layout.for_clients(self.dice.next());
+            let topic = Layout::for_clients(self.dice.next());
             // Who is cut off does not publish, and nobody does it in its place.
             swarm.publish(usize::try_from(who).unwrap_or(0), topic);
         }

@@ -82,7 +82,9 @@ fn run() -> Result<()> {
         match done {
             Ok(readings) => {
                 writeln!(stdout(), "{measure:?} is done")?;
-                readings.into_iter().for_each(|(what, figure)| table.row(vec![what, figure]));
+                for (what, figure) in readings {
+                    table.row(vec![what, figure]);
+                }
             }
             Err(error) => failed.push(format!("{measure:?}: {error:#}")),
         }

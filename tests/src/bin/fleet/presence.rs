@@ -49,7 +49,7 @@ pub fn run(options: &Options) -> Result<Vec<Reading>> {
             ),
             seconds(joined),
         ),
-        (format!("`presence` has {} and is complete", answer), seconds(told)),
+        (format!("`presence` has {answer} and is complete"), seconds(told)),
         cpu,
         (
             "`join`, `leave` and `presence_changed` that clients got".to_owned(),
