@@ -6,7 +6,8 @@ use bytes::Bytes;
 use headgate_fuzz::memory;
 use headgate_gateway::{
     broker::nats::{
-        roster,
+        pods::Beat,
+        roster, talk,
         wire::{self, Payload},
     },
     protocol::topic::Topic,
@@ -16,6 +17,7 @@ use libfuzzer_sys::fuzz_target;
 const DATA_BYTES_MAX: usize = 64 * 1024;
 
 fuzz_target!(|payload: &[u8]| {
+    drop((Beat::decode(payload), talk::question(payload), talk::answered(payload)));
     let topic = Topic::all();
     let payload = Bytes::copy_from_slice(payload);
     let (decoded, heap) = memory::most(|| wire::decode(&topic, &payload, DATA_BYTES_MAX));

@@ -1,5 +1,7 @@
 //! A history as it should be is clean; each way to spoil it is noticed, by the promise it breaks.
 
+#![allow(clippy::cast_possible_truncation, reason = "every number here is small")]
+
 use proptest::prelude::*;
 
 use super::*;
