@@ -40,6 +40,10 @@ class Wire:
     def publish(self, subject, data=b"", reply=""):
         self.send(f"PUB {subject} {reply} {len(data)}", data)
 
+    def publish_with(self, subject, headers, data=b""):
+        head = ("NATS/1.0\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers.items()) + "\r\n").encode()
+        self.send(f"HPUB {subject} {len(head)} {len(head) + len(data)}", head + data)
+
     def flush(self, seconds=5):
         """Until the server has done what was asked; what came meanwhile is kept."""
         self.send("PING")
