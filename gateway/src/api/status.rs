@@ -137,7 +137,6 @@ pub struct Broker {
     /// Whether it can be reached; always with Memory.
     pub connected: bool,
     /// Why it cannot be used though it can be reached.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
 
