@@ -1,0 +1,265 @@
+//! What the broker between pods says and answers, and what follows for a topic.
+
+use std::{mem, sync::Arc};
+
+use super::{ASK_AGAIN, Followed, Worker};
+use crate::{
+    broker::{
+        Publication, Reset, TopicRules, WorkerSet,
+        nats::{
+            follow::{Ask, Filled, Follow, Found, Step, Top},
+            link::{Arrived, Done, Lost, Notice, Order, Read, What},
+        },
+    },
+    protocol::topic::Topic,
+    worker::{
+        home::REPLAY_PAGE,
+        message::{Heard, Message},
+    },
+};
+
+impl Worker {
+    /// What the broker between pods says or answers.
+    pub fn heard(&mut self, heard: Heard) {
+        match heard {
+            Heard::Notice(Notice::Came(topic, arrived)) => self.came(&topic, arrived),
+            Heard::Notice(Notice::Listening(topic, wish)) => self.listening(&topic, wish),
+            Heard::Notice(Notice::Roster(topic, event)) => self.told(&topic, &event),
+            Heard::Notice(Notice::PodLost(pod)) => self.pod_lost(&pod),
+            Heard::Notice(Notice::Lost) => self.broker_lost(),
+            Heard::Notice(Notice::Back { is_break }) => self.broker_back(is_break),
+            Heard::Opened(topic, top) => self.opened_from_stream(&topic, top),
+            Heard::Filled(topic, found) => self.filled(&topic, found),
+            Heard::Recovered(attach, found) => self.recovered(*attach, found),
+            Heard::Resumed(subscription, found) => self.resumed_from_stream(subscription, found),
+        }
+    }
+
+    pub(super) fn came(&mut self, topic: &Topic, arrived: Arrived) {
+        let Arrived { publish, stored } = arrived;
+        let now = self.now;
+        let Some(seat) = self.seat(topic) else { return };
+        let to = seat.interest;
+        let position = match (&mut seat.follow, stored) {
+            (Some(followed), Some((by, arrival))) if by == followed.kept.by => {
+                match followed.follow.arrived(arrival) {
+                    Step::Deliver => Some(arrival.position),
+                    Step::Nothing => return,
+                    Step::Fill => return self.ask_stream(topic),
+                }
+            }
+            // A pod with other rules published it. They will be the same in a moment.
+            _ => None,
+        };
+        let publication = Arc::new(Publication::new(publish, position, now));
+        self.hand_on(&publication, to);
+    }
+
+    /// What is published to a topic comes here from now on.
+    pub(super) fn listening(&mut self, topic: &Topic, wish: u64) {
+        let Some(seat) = self.seat(topic).filter(|it| it.wish == wish) else { return };
+        seat.is_listening = true;
+        let to = seat.interest;
+        if mem::take(&mut seat.is_owed) {
+            // Who began before that may have missed something.
+            let reset = Reset { topic: topic.clone(), to, position: None };
+            self.tell_workers(to, || Message::Reset(reset.clone()));
+        }
+        let Some(seat) = self.seat(topic) else { return };
+        let waiting = mem::take(&mut seat.waiting);
+        let is_asked_for = waiting.is_empty();
+        for attach in waiting {
+            self.begin(attach);
+        }
+        if is_asked_for {
+            self.ask_stream(topic);
+        }
+    }
+
+    pub(super) fn opened_from_stream(&mut self, topic: &Topic, top: Result<Top, Lost>) {
+        let Ok(top) = top else { return self.is_silent(topic) };
+        let Some(seat) = self.seat(topic) else { return };
+        let Some(followed) = seat.follow.as_mut() else { return };
+        let filled = followed.follow.opened(top);
+        let waiting = mem::take(&mut seat.waiting);
+        self.carry_out(topic, filled);
+        for attach in waiting {
+            self.begin(attach);
+        }
+    }
+
+    pub(super) fn filled(&mut self, topic: &Topic, found: Result<Found, Lost>) {
+        let Ok(found) = found else { return self.is_silent(topic) };
+        let Some(followed) = self.seat(topic).and_then(|it| it.follow.as_mut()) else { return };
+        let filled = followed.follow.found(found);
+        self.carry_out(topic, filled);
+    }
+
+    pub(super) fn carry_out(&mut self, topic: &Topic, filled: Filled) {
+        let Filled { begun, lost, deliver, asks } = filled;
+        let Some(to) = self.seat(topic).map(|it| it.interest) else { return };
+        if let Some(position) = begun {
+            let reset = Reset { topic: topic.clone(), to, position: Some(position) };
+            self.tell_workers(to, || Message::Reset(reset.clone()));
+        }
+        if let Some(position) = lost {
+            self.shared.metrics.broker_gaps.inc();
+            let gap = Reset { topic: topic.clone(), to, position: Some(position) };
+            self.tell_workers(to, || Message::Gap(gap.clone()));
+        }
+        for publication in &deliver {
+            self.hand_on(publication, to);
+        }
+        if asks {
+            self.ask_stream(topic);
+        }
+    }
+
+    pub(super) fn tell_workers(&self, to: WorkerSet, message: impl Fn() -> Message) {
+        for worker in to.iter() {
+            self.shared.send(worker, message());
+        }
+    }
+
+    /// A stream did not answer: it is asked again, and who waits to begin may try again.
+    pub(super) fn is_silent(&mut self, topic: &Topic) {
+        let until = self.now + ASK_AGAIN;
+        let Some(seats) = self.seats() else { return };
+        if seats.silent.is_empty() {
+            seats.silent_until = until;
+        }
+        let Some(seat) = seats.topics.get_mut(topic) else { return };
+        let waiting = mem::take(&mut seat.waiting);
+        seats.silent.push(topic.clone());
+        for attach in waiting {
+            self.cannot_begin(attach);
+        }
+    }
+
+    /// The broker is lost: nobody can begin, and nothing comes.
+    pub(super) fn broker_lost(&mut self) {
+        let Some(seats) = self.seats() else { return };
+        let mut waiting = Vec::new();
+        for seat in seats.topics.values_mut() {
+            if let Some(followed) = &mut seat.follow {
+                followed.follow.lost();
+            }
+            waiting.append(&mut seat.waiting);
+        }
+        seats.silent.clear();
+        for attach in waiting {
+            if self.settings.kept(&attach.subscription.topic).is_some() {
+                self.cannot_begin(attach);
+            } else {
+                self.begin(attach);
+            }
+        }
+    }
+
+    /// The broker is back: what may have been missed is read, or told to be missing.
+    pub(super) fn broker_back(&mut self, is_break: bool) {
+        let settings = Arc::clone(&self.settings);
+        let Some(seats) = self.seats() else { return };
+        let mut topics = Vec::new();
+        for (topic, seat) in &mut seats.topics {
+            if let Some(followed) = &mut seat.follow {
+                followed.follow.back();
+                topics.push(topic.clone());
+            }
+        }
+        for topic in topics {
+            self.ask_stream(&topic);
+        }
+        if is_break {
+            self.tell_of_a_break(|topic| settings.history(topic).is_none());
+        }
+        // Replays whose question was lost with the broker.
+        self.resume_again();
+    }
+
+    /// Something that was sent to this home was lost: everything is asked for again.
+    pub fn follow_again(&mut self) {
+        let Some(seats) = self.seats() else { return };
+        let mut unheard = Vec::new();
+        let mut topics = Vec::new();
+        for (topic, seat) in &mut seats.topics {
+            if seat.interest.is_empty() {
+                continue;
+            }
+            if !seat.is_listening {
+                unheard.push((topic.clone(), seat.wish));
+            }
+            if let Some(followed) = &mut seat.follow {
+                followed.follow.lost();
+                if seats.link.is_connected() {
+                    followed.follow.back();
+                }
+                topics.push(topic.clone());
+            }
+        }
+        for (topic, wish) in unheard {
+            seats.link.want(&topic, Some(wish));
+        }
+        for topic in topics {
+            self.ask_stream(&topic);
+        }
+    }
+
+    /// Applies other rules to every topic, and says whose history is another now.
+    pub fn seat_rules(&mut self) -> Vec<Reset> {
+        let settings = Arc::clone(&self.settings);
+        let Some(seats) = self.seats() else { return Vec::new() };
+        let mut resets = Vec::new();
+        let mut asks = Vec::new();
+        for (topic, seat) in &mut seats.topics {
+            let TopicRules { presence, .. } = settings.topic_rules(topic);
+            let kept = settings.kept(topic);
+            match (&mut seat.follow, kept) {
+                (Some(followed), Some(kept)) if followed.kept.by == kept.by => {
+                    followed.follow.set_max_age(kept.rule.max_age);
+                    followed.kept = kept;
+                }
+                (slot, Some(kept)) => {
+                    // Who is here is told where it stands when that is known.
+                    let follow = Follow::new(kept.rule.max_age, true);
+                    *slot = Some(Box::new(Followed { kept, follow }));
+                    asks.push(topic.clone());
+                }
+                (slot @ Some(_), None) => {
+                    *slot = None;
+                    resets.push(Reset { topic: topic.clone(), to: seat.interest, position: None });
+                }
+                (None, None) => {}
+            }
+            match (&mut seat.roster, presence) {
+                (Some(roster), Some(mode)) => roster.mode = mode,
+                (roster, _) => *roster = None,
+            }
+        }
+        for topic in asks {
+            self.ask_stream(&topic);
+        }
+        resets
+    }
+
+    /// Asks a topic's stream for what is to be known of it now, if anything is.
+    pub(super) fn ask_stream(&mut self, topic: &Topic) {
+        let Some((kept, ask)) = self.seat(topic).and_then(|it| it.ask()) else { return };
+        let shared = Arc::clone(&self.shared);
+        let asked = topic.clone();
+        let what = match ask {
+            Ask::Top => What::Top(Done::new(move |top| {
+                shared.to_home(&asked.clone(), Message::Heard(Heard::Opened(asked, top)));
+            })),
+            Ask::After(since) => What::After {
+                since: since.into(),
+                is_own: true,
+                limit: REPLAY_PAGE,
+                done: Done::new(move |found| {
+                    shared.to_home(&asked.clone(), Message::Heard(Heard::Filled(asked, found)));
+                }),
+            },
+        };
+        self.order(Order::Read(Read { topic: topic.clone(), kept, what }));
+    }
+}
