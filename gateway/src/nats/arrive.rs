@@ -6,7 +6,7 @@ use async_nats::{Client, Message, header};
 use bytes::Bytes;
 
 use super::{
-    read::{header_number, header_text, nanos},
+    store::{header_number, header_text, nanos},
     streams::Streams,
 };
 use crate::{

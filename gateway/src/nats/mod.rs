@@ -15,6 +15,7 @@ pub mod plane;
 mod publish;
 mod read;
 pub mod revocations;
+mod store;
 pub mod streams;
 
 use std::{
@@ -113,7 +114,7 @@ pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, Conn
     let reader = Arc::new(Reader::new(
         client.clone(),
         names.clone(),
-        Arc::clone(&pod),
+        &pod,
         Arc::clone(&streams),
         Arc::clone(&metrics),
         began,
@@ -162,9 +163,9 @@ pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, Conn
 
 /// Hands the reader what comes for it.
 async fn pages(client: Client, reader: Arc<Reader>) {
-    let Ok(mut pages) = client.subscribe(reader.inbox()).await else { return };
+    let Ok(mut pages) = client.subscribe(reader.store.inbox()).await else { return };
     while let Some(message) = pages.next().await {
-        reader.page_came(message);
+        reader.store.page_came(message);
     }
 }
 
