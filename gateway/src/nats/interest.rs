@@ -16,7 +16,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{arrive::arrived, streams::Streams};
+use super::{arrive::arrived, echo::Echo, streams::Streams};
 use crate::{
     broker::nats::{
         link::{Notice, Route, Wishes},
@@ -47,6 +47,7 @@ pub struct Interest {
     pub metrics: Arc<Metrics>,
     pub route: Route,
     pub wishes: Wishes,
+    pub echo: Echo,
     pub wire: watch::Receiver<Wire>,
 }
 
@@ -77,9 +78,8 @@ impl Interest {
             if new.is_empty() {
                 continue;
             }
-            // What is asked later is answered later: then the server has heard of all of them.
-            while let Err(error) = self.client.request("$JS.API.INFO", "".into()).await {
-                debug!(event = "broker_silent", %error, "NATS does not answer yet");
+            while !self.echo.comes_back("interest").await {
+                debug!(event = "broker_silent", "NATS does not answer yet");
                 sleep(ASK_AGAIN).await;
             }
             for (topic, wish) in new {

@@ -3,18 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use async_nats::{Client, Event};
-use bytes::Bytes;
-use tokio::{
-    sync::watch,
-    time::{Instant, MissedTickBehavior, interval, sleep},
-};
+use tokio::{sync::watch, time::sleep};
 use tracing::{error, info, warn};
 
 use super::{
     client::Events,
+    echo::Echo,
     interest::Wire,
-    read::Reader,
-    streams::{Bounds, StreamError, Streams},
+    streams::{Bounds, Streams},
     wanted,
 };
 use crate::{
@@ -23,10 +19,7 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// How often the streams are looked at, whether they still are what they were.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
-
-/// How long to wait before streams that could not be made are tried again.
+/// How long to wait before what could not be prepared is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 /// What stands around a message when it goes over the wire: its line and its headers.
@@ -52,7 +45,7 @@ pub struct Life {
     pub config: watch::Receiver<Arc<Config>>,
     pub events: Events,
     pub streams: Arc<Streams>,
-    pub reader: Arc<Reader>,
+    pub echo: Echo,
     pub connected: Connected,
     pub wire: watch::Sender<Wire>,
     pub state: watch::Sender<State>,
@@ -67,22 +60,8 @@ pub struct Life {
 impl Life {
     /// Looks after it for as long as the process lives.
     pub async fn run(mut self) {
-        let mut looks = interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let reader = Arc::clone(&self.reader);
-        loop {
-            tokio::select! {
-                event = self.events.recv() => match event {
-                    Some(event) => self.happened(event).await,
-                    None => return,
-                },
-                changed = self.config.changed() => match changed {
-                    Ok(()) => self.look().await,
-                    Err(_) => return,
-                },
-                () = reader.missing.notified() => self.look().await,
-                _ = looks.tick() => self.look().await,
-            }
+        while let Some(event) = self.events.recv().await {
+            self.happened(event).await;
         }
     }
 
@@ -150,7 +129,7 @@ impl Life {
         }
         self.connected.set(true);
         self.metrics.broker_connected.set(1);
-        let is_first = self.is_first();
+        let is_first = !self.was_there;
         self.was_there = true;
         let server = self.client.server_info();
         info!(
@@ -165,19 +144,6 @@ impl Life {
         self.route.tell(Notice::Back { is_break: !is_first });
     }
 
-    /// Whether the broker was never there.
-    const fn is_first(&self) -> bool {
-        !self.was_there
-    }
-
-    /// Measures a round trip.
-    async fn measure(&self) {
-        let began = Instant::now();
-        if self.client.request("$JS.API.INFO", Bytes::new()).await.is_ok() {
-            self.metrics.broker_rtt_seconds.observe(began.elapsed().as_secs_f64());
-        }
-    }
-
     async fn prepare(&self) -> Result<(), String> {
         let config = Arc::clone(&self.config.borrow());
         let payload_max = self.client.max_payload() as u64;
@@ -188,38 +154,17 @@ impl Life {
                 message_max + AROUND_BYTES_MAX
             ));
         }
+        if !self.echo.comes_back("greet").await {
+            return Err("it does not carry a message of ours back to us".to_owned());
+        }
+        if self.was_there {
+            // What is live goes on without history, which the keeper looks after.
+            return Ok(());
+        }
         let wanted = wanted(&config);
-        let is_first = self.is_first();
-        let bounds = if is_first { Bounds::Change } else { Bounds::Keep };
-        self.streams.ensure(&wanted, bounds).await.map_err(|error| error.to_string())?;
-        if is_first {
-            self.streams.remove_others(&wanted).await;
-        }
+        self.streams.ensure(&wanted, Bounds::Change).await.map_err(|error| error.to_string())?;
+        self.streams.remove_others(&wanted).await;
         Ok(())
-    }
-
-    /// Looks whether the streams still are what they were, and makes them what they should be.
-    async fn look(&mut self) {
-        if *self.state.borrow() != State::Connected {
-            return;
-        }
-        let config = Arc::clone(&self.config.borrow_and_update());
-        self.measure().await;
-        match self.streams.ensure(&wanted(&config), Bounds::Keep).await {
-            Ok(is_other) => {
-                if is_other {
-                    warn!(
-                        event = "history_new",
-                        "a stream was made anew: its history begins again"
-                    );
-                    self.route.tell(Notice::Lost);
-                    self.route.tell(Notice::Back { is_break: false });
-                }
-            }
-            Err(error @ (StreamError::Look(..) | StreamError::Make(..))) => {
-                warn!(event = "streams_unavailable", %error, "history is not to be had now");
-            }
-        }
     }
 
     fn lost(&self, why: &str) {

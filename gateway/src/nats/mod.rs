@@ -9,7 +9,9 @@
 
 mod arrive;
 mod client;
+mod echo;
 mod interest;
+mod keeper;
 mod life;
 pub mod plane;
 mod publish;
@@ -35,7 +37,9 @@ use tokio::{
 
 pub use self::life::State;
 use self::{
+    echo::Echo,
     interest::{Interest, Wire},
+    keeper::Keeper,
     life::Life,
     plane::Plane,
     publish::Publisher,
@@ -119,6 +123,7 @@ pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, Conn
         Arc::clone(&metrics),
         began,
     ));
+    let echo = Echo::new(client.clone(), &names, &pod);
     let (wire, wire_seen) = watch::channel(Wire::Down);
     let (state, state_seen) = watch::channel(State::Connecting);
     let interest = Interest {
@@ -128,14 +133,24 @@ pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, Conn
         metrics: Arc::clone(&metrics),
         route: route.clone(),
         wishes: orders.wishes(),
+        echo: echo.clone(),
         wire: wire_seen,
+    };
+    let keeper = Keeper {
+        config: config.clone(),
+        streams: Arc::clone(&streams),
+        reader: Arc::clone(&reader),
+        echo: echo.clone(),
+        state: state_seen.clone(),
+        route: route.clone(),
+        metrics: Arc::clone(&metrics),
     };
     let life = Life {
         client: client.clone(),
         config,
         events,
         streams: Arc::clone(&streams),
-        reader: Arc::clone(&reader),
+        echo,
         connected: orders.connected(),
         wire,
         state,
@@ -147,6 +162,7 @@ pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, Conn
     let plane = Arc::new(OnceLock::new());
     tasks.spawn(pages(client.clone(), Arc::clone(&reader)));
     tasks.spawn(interest.run());
+    tasks.spawn(keeper.run());
     tasks.spawn(life.run());
     let publisher = Publisher {
         client: client.clone(),

@@ -3,7 +3,14 @@
 //! A stream's life is known by when it was created: one that was made anew is another epoch. Where a
 //! rule changes, its stream is changed in place; where it keeps nothing any more, the stream goes.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use ahash::AHashMap;
 use arc_swap::ArcSwap;
@@ -85,6 +92,8 @@ pub struct Streams {
     bytes: u64,
     /// Who looks at the streams, one after the other.
     turn: tokio::sync::Mutex<()>,
+    /// A stream was seen to be another one since all were looked at.
+    is_other: AtomicBool,
     /// By the streams' names.
     known: ArcSwap<AHashMap<String, Known>>,
 }
@@ -111,6 +120,7 @@ impl Streams {
             names,
             bytes,
             turn: tokio::sync::Mutex::default(),
+            is_other: AtomicBool::new(false),
             known: ArcSwap::default(),
         }
     }
@@ -129,6 +139,7 @@ impl Streams {
     /// The stream of this name was seen with this epoch.
     pub fn seen(&self, name: &str, epoch: Epoch) {
         if self.known(name).is_some_and(|it| it.epoch != epoch) {
+            self.is_other.store(true, Ordering::Relaxed);
             self.known.rcu(|known| {
                 let mut known = AHashMap::clone(known);
                 if let Some(it) = known.get_mut(name) {
@@ -155,7 +166,8 @@ impl Streams {
         let is_other = |(name, known): (&String, &Known)| {
             before.get(name).is_some_and(|before| before.epoch != known.epoch)
         };
-        Ok(known.iter().any(is_other))
+        let was_seen = self.is_other.swap(false, Ordering::Relaxed);
+        Ok(was_seen || known.iter().any(is_other))
     }
 
     async fn ensure_one(

@@ -101,7 +101,7 @@ pub const EVENTS: &[Event] = &[
     event(
         "broker_silent",
         "debug",
-        "NATS has not answered yet whether it has heard of new topics: `error`.",
+        "NATS has not answered yet whether it has heard of new topics.",
     ),
     event("stream_created", "info", "History of a rule begins: `stream`, `replicas`."),
     event("stream_changed", "info", "A `stream` was changed in place, since its rule was."),

@@ -1,0 +1,86 @@
+//! Keeps the streams as the manifest wants them, and notices when one was made anew.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tracing::warn;
+
+use super::{
+    echo::Echo,
+    life::State,
+    read::Reader,
+    streams::{Bounds, Streams},
+    wanted,
+};
+use crate::{
+    broker::nats::link::{Notice, Route},
+    config::Config,
+    telemetry::metrics::Metrics,
+};
+
+/// How often the streams are looked at, whether they still are what they were.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Looks after the streams.
+#[derive(Debug)]
+pub struct Keeper {
+    pub config: watch::Receiver<Arc<Config>>,
+    pub streams: Arc<Streams>,
+    pub reader: Arc<Reader>,
+    pub echo: Echo,
+    pub state: watch::Receiver<State>,
+    pub route: Route,
+    pub metrics: Arc<Metrics>,
+}
+
+impl Keeper {
+    /// Looks after them for as long as the process lives.
+    pub async fn run(mut self) {
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let reader = Arc::clone(&self.reader);
+        loop {
+            tokio::select! {
+                changed = self.config.changed() => if changed.is_err() { return },
+                changed = self.state.changed() => if changed.is_err() { return },
+                () = reader.missing.notified() => {}
+                _ = looks.tick() => self.measure().await,
+            }
+            self.look().await;
+        }
+    }
+
+    /// Measures a round trip.
+    async fn measure(&self) {
+        let began = Instant::now();
+        if self.is_connected() && self.echo.comes_back("measure").await {
+            self.metrics.broker_rtt_seconds.observe(began.elapsed().as_secs_f64());
+        }
+    }
+
+    async fn look(&mut self) {
+        if !self.is_connected() {
+            return;
+        }
+        let config = Arc::clone(&self.config.borrow_and_update());
+        match self.streams.ensure(&wanted(&config), Bounds::Keep).await {
+            // What is lost meanwhile asks for everything when it is back.
+            Ok(is_other) if is_other && self.is_connected() => {
+                warn!(event = "history_new", "a stream was made anew: its history begins again");
+                self.route.tell(Notice::Lost);
+                self.route.tell(Notice::Back { is_break: false });
+            }
+            Ok(_) => {}
+            Err(error) => {
+                warn!(event = "streams_unavailable", %error, "history is not to be had now");
+            }
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        *self.state.borrow() == State::Connected
+    }
+}
