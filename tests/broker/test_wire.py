@@ -55,11 +55,12 @@ def test_what_is_of_no_gateway_is_dropped_and_counted(tapped):
         wire.publish(live, payload)
     wire.publish(live, b'{"v":3}\n"of a later version"')
     wire.publish_with(live, {"Nats-Stream": "another", "Nats-Sequence": "1"}, b'{"v":1}\n"of another stream"')
+    wire.publish(live, b'{"v":1}\n"' + b"x" * 600_000 + b'"')
     wire.publish(live, b'{"v":2,"new":true}\n"of the next version"')
     wire.flush()
 
     assert client.messages(1) == ["of the next version"] and is_idle(client)
-    expected = {"malformed": 6, "version": 1, "foreign": 1}
+    expected = {"malformed": 6, "version": 1, "foreign": 1, "oversized": 1}
     eventually(lambda: {it: dropped(hub)[it] - before[it] for it in expected} == expected, "what was dropped is counted")
 
 

@@ -16,14 +16,13 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{arrive::arrived, echo::Echo, streams::Streams};
+use super::{arrive::Arrivals, echo::Echo};
 use crate::{
     broker::nats::{
         link::{Notice, Route, Wishes},
         names::Names,
     },
     protocol::topic::Topic,
-    telemetry::metrics::Metrics,
 };
 
 /// How long to wait before the server is asked again whether it has heard.
@@ -43,8 +42,7 @@ pub enum Wire {
 pub struct Interest {
     pub client: Client,
     pub names: Names,
-    pub streams: Arc<Streams>,
-    pub metrics: Arc<Metrics>,
+    pub arrivals: Arc<Arrivals>,
     pub route: Route,
     pub wishes: Wishes,
     pub echo: Echo,
@@ -92,28 +90,14 @@ impl Interest {
     /// within the topic is kept.
     async fn listen(&self, topic: &Topic, tasks: &mut JoinSet<()>) -> Option<AbortHandle> {
         let messages = self.client.subscribe(self.names.live(topic)).await.ok()?;
-        let Self { client, streams, metrics, route, .. } = self;
-        Some(tasks.spawn(pass_on(
-            messages,
-            topic.clone(),
-            client.clone(),
-            Arc::clone(streams),
-            Arc::clone(metrics),
-            route.clone(),
-        )))
+        let arrivals = Arc::clone(&self.arrivals);
+        Some(tasks.spawn(pass_on(messages, topic.clone(), arrivals, self.route.clone())))
     }
 }
 
-async fn pass_on(
-    mut messages: Subscriber,
-    topic: Topic,
-    client: Client,
-    streams: Arc<Streams>,
-    metrics: Arc<Metrics>,
-    route: Route,
-) {
+async fn pass_on(mut messages: Subscriber, topic: Topic, arrivals: Arc<Arrivals>, route: Route) {
     while let Some(message) = messages.next().await {
-        if let Some(notice) = arrived(&metrics, &client, &streams, &topic, &message) {
+        if let Some(notice) = arrivals.arrived(&topic, &message) {
             route.tell(notice);
         }
     }

@@ -37,6 +37,7 @@ use tokio::{
 
 pub use self::life::State;
 use self::{
+    arrive::Arrivals,
     echo::Echo,
     interest::{Interest, Wire},
     keeper::Keeper,
@@ -129,8 +130,12 @@ pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, Conn
     let interest = Interest {
         client: client.clone(),
         names: names.clone(),
-        streams: Arc::clone(&streams),
-        metrics: Arc::clone(&metrics),
+        arrivals: Arc::new(Arrivals {
+            client: client.clone(),
+            streams: Arc::clone(&streams),
+            metrics: Arc::clone(&metrics),
+            config: config.clone(),
+        }),
         route: route.clone(),
         wishes: orders.wishes(),
         echo: echo.clone(),

@@ -250,7 +250,7 @@ impl Reader {
     ) -> Vec<Arc<Publication>> {
         let now = self.began.elapsed();
         let publications = stored.into_iter().filter_map(|it| {
-            let payload = decode(&self.metrics, &self.client, topic, &it.payload)?;
+            let payload = decode(&self.metrics, topic, &it.payload, self.client.max_payload())?;
             let Payload::Publication(publish) = payload else { return None };
             let position = Position { epoch, offset: it.offset };
             Some(Arc::new(Publication::new(publish, Some(position), now)))

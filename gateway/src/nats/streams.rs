@@ -130,6 +130,11 @@ impl Streams {
         self.known.load().get(name).cloned()
     }
 
+    /// Whether a stream of this name is this gateway's, whoever made it.
+    pub fn is_own(&self, name: &str) -> bool {
+        name.starts_with(&self.names.stream(""))
+    }
+
     /// The stream of a rule.
     pub fn of(&self, by: &str) -> Option<(String, Known)> {
         let name = self.names.stream(by);

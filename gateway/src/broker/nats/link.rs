@@ -301,3 +301,55 @@ impl Order {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn publish(bytes: usize) -> Order {
+        let topic = Topic::all();
+        let data = vec![b'1'; bytes].into();
+        Order::Publish(Publish { topic, data, user: None, key: None, exclude: None }, None, None)
+    }
+
+    #[tokio::test]
+    async fn a_storm_of_wishes_costs_what_its_last_one_costs() {
+        let (link, orders) = link();
+        let [one, other] = ["one", "other"].map(Topic::user);
+        for wish in 0..1_000 {
+            link.want(&one, Some(wish));
+            link.want(&one, None);
+            link.want(&other, Some(wish));
+        }
+
+        let changed = orders.wishes().changed().await;
+
+        assert_eq!(changed.len(), 2);
+        assert_eq!((changed.get(&one), changed.get(&other)), (Some(&None), Some(&Some(999))));
+    }
+
+    #[tokio::test]
+    async fn orders_are_bounded_in_bytes_and_come_back_where_they_cannot_be_taken() {
+        let (link, mut orders) = link();
+        assert!(link.order(publish(1)).is_err(), "nobody is connected");
+
+        orders.connected().set(true);
+        while link.order(publish(1 << 20)).is_ok() {}
+        assert!(link.is_behind());
+        while link.is_behind() {
+            orders.next().await.unwrap();
+        }
+        assert!(link.order(publish(1)).is_ok());
+    }
+
+    #[test]
+    fn who_waits_is_told_that_an_order_is_refused() {
+        let (told, heard) = std::sync::mpsc::channel();
+        let done = Done::new(move |answer: Result<_, Lost>| told.send(answer).unwrap());
+        let Order::Publish(publish, kept, _) = publish(1) else { panic!("a publication") };
+
+        Order::Publish(publish, kept, Some(done)).refuse();
+
+        assert_eq!(heard.recv().unwrap(), Err(Lost));
+    }
+}
