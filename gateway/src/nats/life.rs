@@ -157,13 +157,14 @@ impl Life {
         if !self.echo.comes_back("greet").await {
             return Err("it does not carry a message of ours back to us".to_owned());
         }
-        if self.was_there {
-            // What is live goes on without history, which the keeper looks after.
-            return Ok(());
-        }
+        // Also when it is back: a stream may be another one, and nobody may be told of a place in it
+        // by the epoch of the old one.
         let wanted = wanted(&config);
-        self.streams.ensure(&wanted, Bounds::Change).await.map_err(|error| error.to_string())?;
-        self.streams.remove_others(&wanted).await;
+        let bounds = if self.was_there { Bounds::Keep } else { Bounds::Change };
+        self.streams.ensure(&wanted, bounds).await.map_err(|error| error.to_string())?;
+        if !self.was_there {
+            self.streams.remove_others(&wanted).await;
+        }
         Ok(())
     }
 
