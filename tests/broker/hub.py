@@ -1,6 +1,6 @@
 """One hub as its clients see it. With Memory it is one gateway; with NATS it is three of one name, each at a server of its own where there are three."""
 
-import itertools, os, sys
+import itertools, os, signal, sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "clients"))
@@ -31,6 +31,12 @@ class Pod(Gateway):
         self.name, self.spec = name, spec
         Started.__init__(self, folder, spec, secrets)
         self.serve()
+
+    def freeze(self):
+        """SIGSTOP, until every thread stands still."""
+        self.process.send_signal(signal.SIGSTOP)
+        states = lambda: {it.read_text().rsplit(") ", 1)[1][0] for it in Path(f"/proc/{self.process.pid}/task").glob("*/stat")}
+        eventually(lambda: states() == {"T"}, "every thread stands still")
 
     def ask_api(self, path):
         status, answer = self.http("GET", f"/api/v1/{path}")

@@ -106,7 +106,7 @@ def test_a_pod_that_is_silent_is_said_so_within_a_deadline(people):
     hub, clients = people
     silent = clients[2].welcome["connection"]
 
-    hub.c.process.send_signal(signal.SIGSTOP)
+    hub.c.freeze()
     try:
         # Within the time after which it is taken for lost.
         began = time.monotonic()

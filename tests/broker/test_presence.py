@@ -114,7 +114,7 @@ def test_a_pod_that_is_silent_makes_presence_incomplete_within_a_deadline(start)
     with enter(hub.a, token()) as one:
         one.ask("subscribe", channel="room.1")
         assert one.get()["type"] == "join"
-        hub.c.process.send_signal(signal.SIGSTOP)
+        hub.c.freeze()
         try:
             began = time.monotonic()
             answer = one.ask("presence", channel="room.1")
