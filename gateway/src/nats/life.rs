@@ -87,7 +87,12 @@ impl Life {
                         event = "broker_unreachable",
                         error, "NATS cannot be reached: trying again"
                     );
-                    self.told = Some(error);
+                    self.told = Some(error.clone());
+                }
+                if error.contains("authorization") && *self.state.borrow() != State::Connected {
+                    let problem =
+                        "NATS refuses the credentials of broker.nats.credentialsSecretName";
+                    self.state.send_replace(State::Refused(problem.to_owned()));
                 }
             }
             Event::LameDuckMode => {
@@ -161,11 +166,23 @@ impl Life {
         // by the epoch of the old one.
         let wanted = wanted(&config);
         let bounds = if self.was_there { Bounds::Keep } else { Bounds::Change };
-        self.streams.ensure(&wanted, bounds).await.map_err(|error| error.to_string())?;
+        let ensured = self.streams.ensure(&wanted, bounds).await;
+        ensured.map_err(|error| self.explained(&error.to_string()))?;
         if !self.was_there {
             self.streams.remove_others(&wanted).await;
         }
         Ok(())
+    }
+
+    /// An error of the streams, with what is behind it where that is known.
+    fn explained(&self, error: &str) -> String {
+        if self.client.server_info().jetstream {
+            error.to_owned()
+        } else {
+            format!(
+                "{error}; this server has no JetStream (start it with -js, or with a jetstream block)"
+            )
+        }
     }
 
     fn lost(&self, why: &str) {

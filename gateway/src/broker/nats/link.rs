@@ -219,7 +219,9 @@ impl Link {
     /// The order, where the broker is lost or has too much to do.
     pub fn order(&self, order: Order) -> Result<(), Box<Order>> {
         let bytes = order.bytes();
-        if !self.is_connected() || self.is_behind() {
+        // Who is here on this pod can be said without the broker.
+        let is_local = matches!(order, Order::Presence(..));
+        if !(self.is_connected() || is_local) || self.is_behind() {
             return Err(Box::new(order));
         }
         self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -111,7 +111,11 @@ fn targets(level: LogLevel) -> Targets {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    Targets::new().with_target(OURS, ours).with_default(ours.min(LevelFilter::WARN))
+    Targets::new()
+        .with_target(OURS, ours)
+        // What it has to say are events of ours.
+        .with_target("async_nats", LevelFilter::OFF)
+        .with_default(ours.min(LevelFilter::WARN))
 }
 
 #[cfg(test)]
