@@ -25,14 +25,10 @@ fuzz_target!(|payload: &[u8]| {
     match decoded {
         Ok(Payload::Publication(publish)) => {
             assert!(publish.data.len() <= DATA_BYTES_MAX && !publish.data.contains(&b'\n'));
-            let _: serde_json::Value = match serde_json::from_slice(&publish.data) {
-                Ok(value) => value,
-                // Nothing is bounded but by the length; a value that only a text can hold stays one.
-                Err(error) => {
-                    assert!(error.to_string().contains("recursion") || error.to_string().contains("number"));
-                    return;
-                }
-            };
+            // Whatever else it is, it is one JSON text: half a surrogate pair and `1e999` are, too.
+            let text: Result<&serde_json::value::RawValue, _> =
+                serde_json::from_slice(&publish.data);
+            assert!(text.is_ok());
             let again = wire::decode(&topic, &wire::encode(&publish), DATA_BYTES_MAX);
             assert!(matches!(again, Ok(Payload::Publication(it)) if it.data == publish.data && it.user == publish.user));
         }
