@@ -184,8 +184,13 @@ pub struct Page {
 /// How long things may take, and what else the promises allow.
 #[derive(Clone, Debug)]
 pub struct Rules {
+    /// When the first thing was broken: what was sent before that may not be missing where there is
+    /// no history, whatever is told later.
+    pub broken_from: u64,
     /// A gap without an offset covers what was sent up to so long before it.
     pub gap_reach_ns: u64,
+    /// Who has to come back knows as well that something sent so long before may be lost.
+    pub cut_reach_ns: u64,
     /// What was sent within so long after a subscription or before the end of a session need not
     /// have come, where there is no history.
     pub settle_ns: u64,

@@ -14,6 +14,8 @@ struct Span {
     from: u64,
     got: HashSet<PublicationId>,
     gaps: Vec<u64>,
+    /// When the connection was cut.
+    cut: Option<u64>,
     lanes: HashMap<u32, u32>,
 }
 
@@ -56,8 +58,7 @@ impl Walk<'_> {
         let last = session.events.last().map_or(session.opened, |it| it.at);
         let end = session.ended.unwrap_or(last);
         for (topic, span) in &mut spans {
-            // Who comes back knows as well that something may have been lost.
-            span.gaps.extend(session.ended);
+            span.cut = session.ended;
             self.whole(*topic, span, end);
         }
     }
@@ -99,10 +100,12 @@ impl Walk<'_> {
 
     fn is_excused(&self, publication: &Publication, span: &Span) -> bool {
         let Publication { sent, gateway, outcome, .. } = publication;
-        let Rules { gap_reach_ns, settle_ns, alone, .. } = self.rules;
-        let told = |gap: &u64| *sent <= gap + settle_ns && *gap <= sent + gap_reach_ns;
+        let Rules { broken_from, gap_reach_ns, cut_reach_ns, settle_ns, alone, .. } = self.rules;
+        let reaches = |at: u64, reach: u64| *sent <= at + settle_ns && at <= sent + reach;
+        let is_told = span.gaps.iter().any(|it| reaches(*it, *gap_reach_ns))
+            || span.cut.is_some_and(|it| reaches(it, *cut_reach_ns));
         !matches!(outcome, Outcome::Acked { .. })
-            || span.gaps.iter().any(told)
+            || (is_told && sent >= broken_from)
             || alone.iter().any(|it| it.gateway == *gateway && (it.from..it.until).contains(sent))
     }
 }

@@ -41,6 +41,14 @@ pub struct Nodes {
     pub network: Option<Network>,
 }
 
+/// What was broken.
+pub struct Broken {
+    /// Since when.
+    pub from: u64,
+    /// The times in which a gateway was alone.
+    pub alone: Vec<Alone>,
+}
+
 impl Fault {
     pub const ALL: [Self; 9] = [
         Self::None,
@@ -76,15 +84,32 @@ impl Fault {
         (most * 1_000).min(u64::try_from(length.as_millis() / 3).unwrap_or(u64::MAX))
     }
 
-    /// How far before a `gap` without a place something may have been lost.
+    /// How far before a `gap` without a place something may have been lost: as long as NATS was away,
+    /// and until the gateway found it again.
     pub fn gap_reach(self, length: Duration) -> Duration {
-        Duration::from_millis(self.hold_ms(length)) + Duration::from_secs(40)
+        let away = match self {
+            Self::None | Self::GatewayKill | Self::Rolling => Duration::ZERO,
+            _ => Duration::from_millis(self.hold_ms(length)),
+        };
+        away + Duration::from_secs(15)
     }
 
-    /// Breaks it and mends it. Gives the times in which a gateway was alone.
-    pub fn inject(self, nodes: &mut Nodes, length: Duration, rate: &str) -> Result<Vec<Alone>> {
-        let hold_ms = self.hold_ms(length);
+    /// Breaks it and mends it.
+    pub fn inject(self, nodes: &mut Nodes, length: Duration, rate: &str) -> Result<Broken> {
         let from = now_ns();
+        let alone = self.inject_from(from, nodes, length, rate)?;
+        // What was under way just then is hit as well.
+        Ok(Broken { from: from.saturating_sub(1_000_000_000), alone })
+    }
+
+    fn inject_from(
+        self,
+        from: u64,
+        nodes: &mut Nodes,
+        length: Duration,
+        rate: &str,
+    ) -> Result<Vec<Alone>> {
+        let hold_ms = self.hold_ms(length);
         let nats = || "this fault needs NATS";
         match self {
             Self::None => {}
@@ -139,7 +164,10 @@ impl Fault {
                 } else {
                     network.fast()?;
                 }
-                return Ok(alone(nodes.gateways.len() - 1, from, now_ns()));
+                // What is slow comes late, and is not lost.
+                if self == Self::Partition {
+                    return Ok(alone(nodes.gateways.len() - 1, from, now_ns()));
+                }
             }
         }
         Ok(Vec::new())

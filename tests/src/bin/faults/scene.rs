@@ -22,7 +22,7 @@ use serde_json::json;
 
 use crate::{
     Broker, Options,
-    fault::{Fault, Nodes},
+    fault::{Broken, Fault, Nodes},
     layout::Layout,
     report::Report,
     traffic::{self, Backend, Timetable},
@@ -30,6 +30,9 @@ use crate::{
 
 /// How long everybody may take to come, and to come back.
 const CALM_MS: u64 = 90_000;
+
+/// How long something may be under way while nothing is broken.
+const SETTLE_NS: u64 = 5_000_000_000;
 
 /// How soon a closing publication has to be everywhere.
 const CONVERGE: Duration = Duration::from_secs(20);
@@ -110,9 +113,9 @@ impl Scene {
             })
             .collect::<Result<Vec<_>>>()?;
         let began = now_ns();
-        let alone = self.disturb(&mut timetable, began, &options.slow_rate);
+        let broken = self.disturb(&mut timetable, began, &options.slow_rate);
         let stopped: Vec<_> = backends.into_iter().map(Backend::stop).collect();
-        let alone = alone?;
+        let broken = broken?;
         let is_calm = |it: &Swarm| {
             it.settled() == it.peers.len()
                 && it.peers.iter().all(|it| it.pending() == 0)
@@ -130,7 +133,7 @@ impl Scene {
         let calm_ns = now_ns() - calm_since;
         self.swarm.turn_for(1_000)?;
         let closing = self.close()?;
-        self.finish(closing, alone, calm_ns)
+        self.finish(closing, broken, calm_ns)
     }
 
     /// Breaks something while everybody goes on.
@@ -139,7 +142,7 @@ impl Scene {
         timetable: &mut Timetable,
         began: u64,
         slow_rate: &str,
-    ) -> Result<Vec<headgate_tests::checker::Alone>> {
+    ) -> Result<Broken> {
         let Self { nodes, swarm, fault, length, .. } = self;
         let length_ns = u64::try_from(length.as_nanos())?;
         let calm_ns = (length_ns / 6).min(15_000_000_000);
@@ -151,13 +154,13 @@ impl Scene {
             anyhow::Ok(())
         };
         go_on(swarm, &|| now_ns() > began + calm_ns)?;
-        let alone = std::thread::scope(|scope| {
+        let broken = std::thread::scope(|scope| {
             let injector = scope.spawn(|| fault.inject(nodes, *length, slow_rate));
             go_on(swarm, &|| injector.is_finished())?;
             injector.join().ok().context("the injector panicked")?
         })?;
         go_on(swarm, &|| now_ns() > began + length_ns)?;
-        Ok(alone)
+        Ok(broken)
     }
 
     /// A publication in every topic, through the gateways in turn, until each is acknowledged.
@@ -201,7 +204,7 @@ impl Scene {
     fn finish(
         &mut self,
         closing: Vec<PublicationId>,
-        alone: Vec<headgate_tests::checker::Alone>,
+        broken: Broken,
         calm_ns: u64,
     ) -> Result<Report> {
         let events = |it: &Swarm| -> usize {
@@ -226,10 +229,12 @@ impl Scene {
             clients: peers.into_iter().map(|it| it.diary.client).collect(),
         };
         let rules = Rules {
+            broken_from: broken.from,
             gap_reach_ns: u64::try_from(self.fault.gap_reach(self.length).as_nanos())?,
-            settle_ns: 5_000_000_000,
+            cut_reach_ns: SETTLE_NS,
+            settle_ns: SETTLE_NS,
             converge_ns: u64::try_from(CONVERGE.as_nanos())?,
-            alone,
+            alone: broken.alone,
         };
         let verdict = check(&run, &rules);
         let oddities = self.ledger.oddities();
