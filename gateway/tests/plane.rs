@@ -1,7 +1,7 @@
 //! Pods that know of each other through a real NATS server.
 //!
 //! `NATS_SERVER` names the server's binary, or `.tools/bin/nats-server` is there (`make tools`).
-//! Without it nothing is tested here.
+//! Without it every test here fails.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 

@@ -13,8 +13,20 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use clap::Args;
 
 use crate::clock::{now_ns, pause_ms};
+
+/// What is run, as arguments of a program say.
+#[derive(Clone, Debug, Args)]
+pub struct Programs {
+    /// The gateway's binary, built with --release.
+    #[arg(long, default_value = "target/release/headgate-gateway")]
+    pub gateway: PathBuf,
+    /// The NATS server's binary.
+    #[arg(long, default_value = ".tools/bin/nats-server")]
+    pub nats_server: PathBuf,
+}
 
 /// A folder of one run: manifests, Secrets, stores and logs. It is removed unless it is kept.
 #[derive(Debug)]

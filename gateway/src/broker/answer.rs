@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::{
-    publication::Publication, roster::PresenceMode, stream::HistoryRule, workers::WorkerSet,
+    publication::Publication,
+    roster::{News, PresenceMode},
+    stream::HistoryRule,
+    workers::WorkerSet,
 };
 use crate::protocol::{encoded::Encoded, position::Position, topic::Topic};
 
@@ -35,6 +38,13 @@ pub struct Attached {
     pub more: bool,
 }
 
+impl Attached {
+    /// One that starts there, with nothing to replay.
+    pub const fn at(position: Option<Position>, recovered: Option<bool>) -> Self {
+        Self { position, recovered, missed: Vec::new(), more: false }
+    }
+}
+
 /// Something about presence that a topic's subscribers are told.
 #[derive(Clone, Debug)]
 pub struct Announcement {
@@ -44,6 +54,13 @@ pub struct Announcement {
     pub to: WorkerSet,
     /// The envelope, the same in both dialects.
     pub envelope: Encoded,
+}
+
+impl Announcement {
+    /// News for these workers, if there are any.
+    pub fn of(news: &News, topic: &Topic, to: WorkerSet) -> Option<Self> {
+        (!to.is_empty()).then(|| Self { topic: topic.clone(), to, envelope: news.envelope(topic) })
+    }
 }
 
 /// A topic's history was switched on or off: its subscribers are told by a `gap`.

@@ -18,20 +18,19 @@ mod upkeep;
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap, VecDeque},
+    collections::{BinaryHeap, VecDeque},
     sync::Arc,
     time::Duration,
 };
-
-use ahash::RandomState;
 
 use super::{
     answer::{Attached, Outcome, TopicView},
     epochs::Epochs,
     ledger::{Account, Entry, HistoryBytes, Ledger},
     publication::{Key, Publication, Publish},
-    roster::{Matter, Roster},
+    roster::{Matters, Roster},
     stream::{HistoryError, HistoryPage, HistoryRule, Stream},
+    topics::{Topics, forget_topic},
     workers::WorkerSet,
 };
 use crate::protocol::{
@@ -42,7 +41,7 @@ use crate::protocol::{
 /// The topics whose home is one worker.
 #[derive(Debug)]
 pub struct Partition {
-    topics: HashMap<Topic, State, RandomState>,
+    topics: Topics<State>,
     /// Channels that some worker is interested in.
     channels: usize,
     epochs: Epochs,
@@ -53,7 +52,7 @@ pub struct Partition {
     /// Topics with an epoch and nothing else, and when they may be forgotten.
     resting: BinaryHeap<Reverse<(Duration, Topic, Epoch)>>,
     /// What rosters want to be looked at, and when.
-    matters: BinaryHeap<Reverse<(Duration, Topic, Matter)>>,
+    matters: Matters,
 }
 
 /// Most topics have neither history nor presence, and cost only who is interested.
@@ -78,14 +77,14 @@ impl Partition {
     /// partitions with the same one would call different lives of a topic the same.
     pub fn new(seed: u64, bytes: HistoryBytes) -> Self {
         Self {
-            topics: HashMap::default(),
+            topics: Topics::default(),
             channels: 0,
             epochs: Epochs::new(seed),
             account: Account::new(bytes),
             ledger: Ledger::default(),
             keys: VecDeque::new(),
             resting: BinaryHeap::new(),
-            matters: BinaryHeap::new(),
+            matters: Matters::default(),
         }
     }
 
@@ -149,12 +148,7 @@ impl Partition {
         }
         state.interest.insert(worker);
         let Some(rule) = history else {
-            return Attached {
-                position: None,
-                recovered: recover.map(|_| false),
-                missed: Vec::new(),
-                more: false,
-            };
+            return Attached::at(None, recover.map(|_| false));
         };
         let stream = stream(&mut state.stream, rule, &mut self.epochs, &mut self.account);
         trim(stream, now, &mut self.account);
@@ -166,12 +160,7 @@ impl Partition {
                 missed,
                 more,
             },
-            None => Attached {
-                position: Some(top),
-                recovered: recover.map(|_| false),
-                missed: Vec::new(),
-                more: false,
-            },
+            None => Attached::at(Some(top), recover.map(|_| false)),
         }
     }
 
@@ -250,16 +239,7 @@ impl Partition {
         if state.stream.is_some() {
             self.rest(now, topic);
         } else {
-            self.forget(topic);
-        }
-    }
-
-    fn forget(&mut self, topic: &Topic) {
-        self.topics.remove(topic);
-        // A flood of names must not hold its room for as long as the process lives.
-        let topics = self.topics.len();
-        if self.topics.capacity() > 4 * topics + 4096 {
-            self.topics.shrink_to(2 * topics);
+            forget_topic(&mut self.topics, topic);
         }
     }
 }

@@ -24,13 +24,15 @@ mod memory;
 pub mod nats;
 mod roster;
 mod stream;
+mod topics;
 
 pub use answer::{Announcement, Attached, Outcome, Reset, TopicRules, TopicView};
 pub use ledger::HistoryBytes;
 pub use memory::Partition;
 pub use publication::{Frames, Key, KeyScope, Publication, Publish};
-pub use roster::{MEMBERS_SHOWN_MAX, Matter, Member, Members, News, PresenceMode, Roster, Stir};
+pub use roster::{MEMBERS_SHOWN_MAX, Matters, Member, Members, News, PresenceMode, Roster, Stir};
 pub use stream::{HistoryError, HistoryPage, HistoryRule};
+pub use topics::{Topics, forget_topic};
 pub use workers::{Homes, WorkerSet};
 
 pub use crate::protocol::position::{ClientPosition, Epoch, Position};

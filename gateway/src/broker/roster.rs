@@ -4,10 +4,13 @@
 //! client that moves to another pod is seen joining before it is seen leaving. Above 1,000 members
 //! nobody is named any more: `presence_changed`, at most once a second, says to ask again.
 
+mod matters;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use ahash::RandomState;
 
+pub use self::matters::Matters;
 use crate::protocol::{encoded::Encoded, reply, topic::Topic};
 
 /// How many members are listed, and up to how many each join and leave is told.

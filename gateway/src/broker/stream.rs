@@ -10,6 +10,7 @@ use std::{
 };
 
 use ahash::RandomState;
+use headgate_crds::v1alpha1;
 
 use super::publication::{Key, Publication};
 use crate::protocol::position::{ClientPosition, Epoch, Position};
@@ -24,6 +25,12 @@ pub struct HistoryRule {
     pub messages: usize,
     /// None older than this.
     pub max_age: Duration,
+}
+
+impl From<&v1alpha1::History> for HistoryRule {
+    fn from(history: &v1alpha1::History) -> Self {
+        Self { messages: history.messages as usize, max_age: history.max_age.get() }
+    }
 }
 
 /// Some of a topic's history, oldest first.

@@ -6,7 +6,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_nats::{Auth, AuthError, Client, ConnectError, ConnectOptions, Event, ServerAddr};
-use headgate_crds::v1alpha1;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
@@ -25,7 +24,7 @@ use tokio::{
 use crate::{
     broker::nats::names::Names,
     config::{
-        Config,
+        Config, Secret,
         nats::{Credentials, Login},
     },
 };
@@ -57,14 +56,14 @@ pub type Events = mpsc::Receiver<Event>;
 
 /// Begins to connect, and goes on until it succeeds and whenever it is lost.
 pub async fn connect(
-    nats: &v1alpha1::Nats,
+    url: &str,
     names: &Names,
     pod: &str,
     config: watch::Receiver<Arc<Config>>,
 ) -> Result<(Client, Events), ConnectError> {
-    let servers: Vec<ServerAddr> = nats.url.split(',').filter_map(|url| url.parse().ok()).collect();
+    let servers: Vec<ServerAddr> = url.split(',').filter_map(|url| url.parse().ok()).collect();
     let (sender, events) = mpsc::channel(EVENTS_MAX);
-    let is_private = nats.url.contains("tls://") || credentials(&config).roots.is_some();
+    let is_private = url.contains("tls://") || credentials(&config).roots.is_some();
     let logins = config.clone();
     let options = ConnectOptions::with_auth_callback(move |nonce| {
         let auth = auth(&credentials(&logins).login, &nonce);
@@ -82,7 +81,7 @@ pub async fn connect(
     .require_tls(is_private)
     .tls_client_config(tls(config).await)
     .event_callback(move |event| {
-        // Nobody listens any more when the process is about to end.
+        // Refused only when the process is about to end and nobody listens, or beyond `EVENTS_MAX`.
         let _ = sender.try_send(event);
         async {}
     });
@@ -94,8 +93,7 @@ fn credentials(config: &watch::Receiver<Arc<Config>>) -> Credentials {
 }
 
 fn auth(login: &Login, nonce: &[u8]) -> Result<Auth, AuthError> {
-    let text =
-        |secret: &crate::config::Secret| String::from_utf8_lossy(secret.bytes()).into_owned();
+    let text = |secret: &Secret| String::from_utf8_lossy(secret.bytes()).into_owned();
     let mut auth = Auth::new();
     match login {
         Login::Nobody => {}

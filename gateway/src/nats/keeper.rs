@@ -15,11 +15,7 @@ use super::{
     streams::{Bounds, Streams},
     wanted,
 };
-use crate::{
-    broker::nats::link::{Notice, Route},
-    config::Config,
-    telemetry::metrics::Metrics,
-};
+use crate::{broker::nats::link::Route, config::Config, telemetry::metrics::Metrics};
 
 /// How often the streams are looked at, whether they still are what they were.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -70,8 +66,7 @@ impl Keeper {
             // What is lost meanwhile asks for everything when it is back.
             Ok(is_other) if is_other && self.is_connected() => {
                 warn!(event = "history_new", "a stream was made anew: its history begins again");
-                self.route.tell(Notice::Lost);
-                self.route.tell(Notice::Back { is_break: false });
+                self.route.begin_anew(false);
             }
             Ok(_) => {}
             Err(error) => {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::{Client, Event};
+use async_nats::{Client, Event, ServerError};
 use tokio::{sync::watch, time::sleep};
 use tracing::{error, info, warn};
 
@@ -76,9 +76,7 @@ impl Life {
                 warn!(event = "broker_overflow", "more came from NATS than could be taken");
                 self.breaks();
             }
-            Event::ServerError(error) => {
-                warn!(event = "broker_error", %error, "NATS reports an error");
-            }
+            Event::ServerError(error) => complain(&error),
             Event::ClientError(error) => {
                 // It tries for as long as it takes, and says so once for each reason.
                 let error = error.to_string();
@@ -125,9 +123,7 @@ impl Life {
                     Some(Event::Disconnected | Event::Closed) | None => {
                         return self.lost("the connection has ended");
                     }
-                    Some(Event::ServerError(error)) => {
-                        warn!(event = "broker_error", %error, "NATS reports an error");
-                    }
+                    Some(Event::ServerError(error)) => complain(&error),
                     Some(_) => {}
                 },
             }
@@ -199,8 +195,11 @@ impl Life {
     /// Something that came was lost on the way.
     fn breaks(&self) {
         if *self.state.borrow() == State::Connected {
-            self.route.tell(Notice::Lost);
-            self.route.tell(Notice::Back { is_break: true });
+            self.route.begin_anew(true);
         }
     }
+}
+
+fn complain(error: &ServerError) {
+    warn!(event = "broker_error", %error, "NATS reports an error");
 }

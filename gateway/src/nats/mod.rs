@@ -27,7 +27,6 @@ use std::{
 
 use ahash::AHashMap;
 use async_nats::{Client, ConnectError};
-use base64::{DecodeError, Engine as _, engine::general_purpose::STANDARD};
 use futures_util::StreamExt as _;
 use tokio::{
     sync::watch,
@@ -45,11 +44,11 @@ use self::{
     plane::Plane,
     publish::Publisher,
     read::Reader,
-    streams::{Bounds, Streams, Wanted},
+    streams::{Bounds, Streams},
 };
 use crate::{
     broker::nats::{
-        link::{Orders, Route},
+        link::{Kept, Orders, Route},
         names::Names,
     },
     config::Config,
@@ -110,11 +109,10 @@ impl Broker {
 /// Where the connection cannot even be tried.
 pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, ConnectError> {
     let Start { names, pod, config, orders, route, metrics, began } = start;
-    let nats = config.borrow().spec.broker.nats.clone().unwrap_or_else(|| {
-        headgate_crds::v1alpha1::Nats { url: String::new(), credentials_secret_name: None }
-    });
+    let url = config.borrow().spec.broker.nats.as_ref().map(|it| it.url.clone());
+    let url = url.unwrap_or_default();
     let history_bytes = config.borrow().spec.broker.history_bytes.bytes();
-    let (client, events) = client::connect(&nats, &names, &pod, config.clone()).await?;
+    let (client, events) = client::connect(&url, &names, &pod, config.clone()).await?;
     let streams = Arc::new(Streams::new(client.clone(), names.clone(), history_bytes));
     let reader = Arc::new(Reader::new(
         client.clone(),
@@ -191,25 +189,13 @@ async fn pages(client: Client, reader: Arc<Reader>) {
 }
 
 /// What every rule with history wants of a stream.
-pub fn wanted(config: &Config) -> Vec<Wanted> {
-    let mut wanted = Vec::<Wanted>::new();
-    for rule in &config.rules {
-        let Some(history) = &rule.history else { continue };
-        let by: Arc<str> = crate::broker::nats::names::rule_token(rule.r#match.as_str()).into();
+pub fn wanted(config: &Config) -> Vec<Kept> {
+    let mut wanted = Vec::<Kept>::new();
+    for kept in config.rules.iter().filter_map(Kept::of) {
         // Of rules for the same names the first counts.
-        if wanted.iter().any(|it| it.by == by) {
-            continue;
+        if wanted.iter().all(|it| it.by != kept.by) {
+            wanted.push(kept);
         }
-        let rule = crate::broker::HistoryRule {
-            messages: history.messages as usize,
-            max_age: history.max_age.get(),
-        };
-        wanted.push(Wanted { by, rule });
     }
     wanted
-}
-
-/// Bytes as the server's JSON has them.
-fn base64(text: &str) -> Result<Vec<u8>, DecodeError> {
-    STANDARD.decode(text)
 }

@@ -264,10 +264,7 @@ impl Plane {
     pub async fn ask_pod(&self, pod: &str, question: Question) -> Option<Gathered> {
         if *pod == *self.0.pod {
             let own = (self.0.answer)(question).await;
-            return Some(Gathered {
-                answers: Some(own).filter(Answer::is_one).into_iter().collect(),
-                asked: 1,
-            });
+            return Some(Gathered::one(own));
         }
         if !self.0.peers.lock().is_alive(pod) {
             return None;
@@ -513,6 +510,11 @@ impl Plane {
 }
 
 impl Gathered {
+    /// What one pod alone was asked.
+    pub fn one(answer: Answer) -> Self {
+        Self { answers: Some(answer).filter(Answer::is_one).into_iter().collect(), asked: 1 }
+    }
+
     /// Whether every pod that was asked has answered.
     pub fn is_complete(&self) -> bool {
         self.answers.len() == self.asked

@@ -74,8 +74,8 @@ pub struct Publisher {
     pub reader: Arc<Reader>,
     /// The pods, once this one is among them.
     pub plane: Arc<OnceLock<Plane>>,
-    /// By stream, who waits for its acknowledgements: told in order, and one stream that is silent
-    /// holds up no other.
+    /// By stream, who waits for its acknowledgements: told in order, whatever those of other streams
+    /// do.
     pub acks: AHashMap<Arc<str>, mpsc::Sender<Pending>>,
     pub tasks: JoinSet<()>,
 }
@@ -125,8 +125,7 @@ impl Publisher {
     /// Publishes to a stream; whoever waits hears when it is stored.
     async fn store(&mut self, publish: &Publish, kept: &Kept, done: Published) {
         let payload = wire::encode(publish);
-        let Some((_, known)) = self.streams.of(&kept.by).filter(|_| !self.is_too_long(&payload))
-        else {
+        let Some(known) = self.streams.of(&kept.by).filter(|_| !self.is_too_long(&payload)) else {
             return tell(done, Err(Lost));
         };
         let mut headers = HeaderMap::new();

@@ -114,11 +114,25 @@ impl Reader {
     }
 
     async fn top(&self, topic: &Topic, kept: &Kept) -> Result<Top, ReadError> {
-        let stream = self.names.stream(&kept.by);
-        let subject = self.names.stored(&kept.by, topic);
+        let (stream, subject) = self.place(topic, kept);
+        let (extent, last) = self.end(&stream, &subject).await?;
+        Ok(top(&extent, last))
+    }
+
+    /// The stream and the subject in it that keep a topic.
+    fn place(&self, topic: &Topic, kept: &Kept) -> (String, String) {
+        (self.names.stream(&kept.by), self.names.stored(&kept.by, topic))
+    }
+
+    /// How long a stream is, and the newest that it has of a subject.
+    async fn end(
+        &self,
+        stream: &str,
+        subject: &str,
+    ) -> Result<(Extent, Option<Stored>), ReadError> {
         let (extent, last) =
-            tokio::join!(self.store.extent(&stream), self.store.last(&stream, &subject));
-        Ok(top(&extent?, last?))
+            tokio::join!(self.store.extent(stream), self.store.last(stream, subject));
+        Ok((extent?, last?))
     }
 
     async fn after(
@@ -129,18 +143,16 @@ impl Reader {
         is_own: bool,
         limit: usize,
     ) -> Result<Found, ReadError> {
-        let stream = self.names.stream(&kept.by);
-        let subject = self.names.stored(&kept.by, topic);
+        let (stream, subject) = self.place(topic, kept);
         let limit = limit.min(PAGE_MAX);
         let mut page = self.store.page(&stream, &subject, since.offset, limit + 1).await?;
         let was_there = page.messages.first().is_some_and(|it| it.offset == since.offset);
         // What is true after the page was read was true of all of it: the oldest go first.
-        let (extent, last, is_there) = tokio::join!(
-            self.store.extent(&stream),
-            self.store.last(&stream, &subject),
+        let (end, is_there) = tokio::join!(
+            self.end(&stream, &subject),
             self.is_there(&stream, was_there.then_some(since.offset)),
         );
-        let (extent, last, is_there) = (extent?, last?, is_there?);
+        let ((extent, last), is_there) = (end?, is_there?);
         let mut top = top(&extent, last);
         if !is_of(since, extent.epoch, extent.last) {
             if is_own && since.epoch == Some(extent.epoch) {
@@ -183,11 +195,8 @@ impl Reader {
     }
 
     async fn newest(&self, topic: &Topic, kept: &Kept, limit: usize) -> Result<Found, ReadError> {
-        let stream = self.names.stream(&kept.by);
-        let subject = self.names.stored(&kept.by, topic);
-        let (extent, last) =
-            tokio::join!(self.store.extent(&stream), self.store.last(&stream, &subject));
-        let (extent, last) = (extent?, last?);
+        let (stream, subject) = self.place(topic, kept);
+        let (extent, last) = self.end(&stream, &subject).await?;
         let mut newest = VecDeque::new();
         let mut from = extent.first;
         loop {

@@ -14,6 +14,7 @@ use std::{
 
 use ahash::AHashMap;
 use async_nats::{Client, Message, StatusCode, datetime::parse_rfc3339, header};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::Deserialize;
@@ -189,7 +190,7 @@ impl Store {
         let refused = |error: String| ReadError::Refused(error);
         let Got { message } =
             serde_json::from_slice(&answer.payload).map_err(|error| refused(error.to_string()))?;
-        let payload = super::base64(&message.data).map_err(|error| refused(error.to_string()))?;
+        let payload = STANDARD.decode(&message.data).map_err(|error| refused(error.to_string()))?;
         Ok(Some(Stored {
             offset: message.seq,
             stamp_ns: nanos(&message.time),

@@ -28,10 +28,7 @@ use futures_util::StreamExt as _;
 use tracing::{info, warn};
 
 use crate::{
-    broker::{
-        HistoryRule,
-        nats::{follow::STORED_AGE_MIN, names::Names},
-    },
+    broker::nats::{follow::STORED_AGE_MIN, link::Kept, names::Names},
     protocol::position::Epoch,
 };
 
@@ -55,15 +52,6 @@ pub const FEWEST: &str = "headgate-messages-fewest";
 
 /// The place up to which that may have been so.
 pub const FEWEST_UNTIL: &str = "headgate-messages-fewest-until";
-
-/// A rule that keeps history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
-    /// The rule, as a token.
-    pub by: Arc<str>,
-    /// What it keeps.
-    pub rule: HistoryRule,
-}
 
 /// Whether a stream that is there is changed to what its rule wants. Pods whose manifest is older for a
 /// moment must not change back what another one has changed.
@@ -136,9 +124,8 @@ impl Streams {
     }
 
     /// The stream of a rule.
-    pub fn of(&self, by: &str) -> Option<(String, Known)> {
-        let name = self.names.stream(by);
-        self.known(&name).map(|known| (name, known))
+    pub fn of(&self, by: &str) -> Option<Known> {
+        self.known(&self.names.stream(by))
     }
 
     /// The stream of this name was seen with this epoch.
@@ -155,8 +142,9 @@ impl Streams {
         }
     }
 
-    /// Makes every stream as it is wanted, and removes those that were and are not any more; whether one of them began a new life since it was last looked at.
-    pub async fn ensure(&self, wanted: &[Wanted], bounds: Bounds) -> Result<bool, StreamError> {
+    /// Makes every stream as it is wanted, and removes those that were and are not any more; whether
+    /// one of them began a new life since it was last looked at.
+    pub async fn ensure(&self, wanted: &[Kept], bounds: Bounds) -> Result<bool, StreamError> {
         let _turn = self.turn.lock().await;
         let mut known = AHashMap::new();
         for it in wanted {
@@ -178,7 +166,7 @@ impl Streams {
     async fn ensure_one(
         &self,
         name: &str,
-        wanted: &Wanted,
+        wanted: &Kept,
         streams: usize,
         bounds: Bounds,
     ) -> Result<Info, StreamError> {
@@ -189,14 +177,12 @@ impl Streams {
             }
             looked = self.context.get_stream(name).await;
         }
+        let config = self.config(name, wanted, streams);
         let info = match looked {
             Ok(stream) => stream.cached_info().clone(),
-            Err(error) if is_missing(&error.kind()) => {
-                return self.create(self.config(name, wanted, streams)).await;
-            }
+            Err(error) if is_missing(&error.kind()) => return self.create(config).await,
             Err(error) => return Err(StreamError::Look(name.to_owned(), error.to_string())),
         };
-        let config = self.config(name, wanted, streams);
         if bounds == Bounds::Keep || is_as_wanted(&info.config, &config) {
             return Ok(info);
         }
@@ -225,7 +211,7 @@ impl Streams {
 
     /// Removes what no rule wants of the streams that are there: a rule kept nothing for a while when
     /// nobody was here, and what was published then is in no stream.
-    pub async fn remove_others(&self, wanted: &[Wanted]) {
+    pub async fn remove_others(&self, wanted: &[Kept]) {
         let prefix = self.names.stream("");
         let mut names = self.context.stream_names();
         let mut others = Vec::new();
@@ -277,8 +263,8 @@ impl Streams {
         }
     }
 
-    fn config(&self, name: &str, wanted: &Wanted, streams: usize) -> Config {
-        let Wanted { by, rule } = wanted;
+    fn config(&self, name: &str, wanted: &Kept, streams: usize) -> Config {
+        let Kept { by, rule } = wanted;
         let share = self.bytes / streams.max(1) as u64;
         Config {
             name: name.to_owned(),

@@ -47,7 +47,7 @@ impl Fleet {
     pub async fn ask(&self, scope: Scope, question: Question) -> Gathered {
         match &self.plane {
             Some(plane) if scope == Scope::Gateway => plane.ask(question).await,
-            _ => alone(self.local.clone().answer(question).await),
+            _ => Gathered::one(self.local.clone().answer(question).await),
         }
     }
 
@@ -77,7 +77,7 @@ impl Fleet {
         let own = self.local.pool.shared.names.process();
         let pod = Names::process_of(connection).ok_or_else(|| not_found.clone())?;
         let gathered = match &self.plane {
-            _ if *pod == *own => alone(self.local.clone().answer(question).await),
+            _ if *pod == *own => Gathered::one(self.local.clone().answer(question).await),
             Some(plane) => plane.ask_pod(pod, question).await.ok_or_else(|| not_found.clone())?,
             None => return Err(not_found),
         };
@@ -140,10 +140,6 @@ pub fn pods(gathered: &Gathered) -> Result<Pods, ApiError> {
         0 => Err(ApiError::Unavailable("no pod that was asked has answered".to_owned())),
         answered => Ok(Pods { asked: number(gathered.asked), answered }),
     }
-}
-
-fn alone(answer: Answer) -> Gathered {
-    Gathered { answers: Some(answer).filter(Answer::is_one).into_iter().collect(), asked: 1 }
 }
 
 fn counted(gathered: Gathered) -> u64 {

@@ -33,9 +33,7 @@ impl Worker {
             Broker::Nats(_) => self.seat_rules(),
         };
         for reset in resets {
-            for worker in reset.to.iter() {
-                self.shared.send(worker, Message::Reset(reset.clone()));
-            }
+            self.tell_workers(reset.to, || Message::Reset(reset.clone()));
         }
         let now_ms = self.now_ms();
         let are_rules_new = old.config.rules != settings.config.rules;

@@ -8,7 +8,7 @@ use std::{cell::RefCell, iter::Peekable, sync::Arc, time::Duration, vec::Drain};
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    connection::{Connection, Sent, Stage, State, Tenths},
+    connection::{Connection, Sent, Stage, State, Subscription, Tenths},
     life::Worker,
     message::Message,
     settings::Settings,
@@ -171,46 +171,59 @@ impl Worker {
     /// Tells everybody who listens that the channel's history began anew, or ended.
     pub fn reset(&mut self, reset: &Reset) {
         let Reset { topic, position, .. } = reset;
-        let Some(id) = self.subscribers.find(topic) else { return };
         // The first that may come, or the beginning.
         let first =
             position.map(|it| Position { offset: it.offset + u64::from(it.offset > 0), ..it });
-        let gap = Encoded::text(96, |out| reply::gap(out, topic.name(), first));
-        for subscriber in self.subscribers.of(id).to_vec() {
-            let connection = self.connections.get_mut(subscriber.slot());
-            let Some(it) =
-                connection.and_then(|it| it.subscriptions.get_mut(subscriber.index as usize))
-            else {
-                continue;
-            };
+        self.tell_gap(topic, first, |it| {
             it.at = *position;
             if let State::Held(held) = &mut it.state {
                 held.begin_anew();
             }
-            self.tell(subscriber, &gap);
-        }
+            true
+        });
     }
 
     /// Tells everybody who listens that what is at a position and before it, and did not come, is lost.
     pub fn gap(&mut self, gap: &Reset) {
         let Reset { topic, position, .. } = gap;
-        let Some(id) = self.subscribers.find(topic) else { return };
         let first = position.map(|it| Position { offset: it.offset + 1, ..it });
-        let told = Encoded::text(96, |out| reply::gap(out, topic.name(), first));
+        self.tell_gap(topic, first, |it| match &mut it.state {
+            State::Live => {
+                it.at = *position;
+                true
+            }
+            // Who replays is not there yet, and finds the same hole by asking.
+            State::Held(held) => {
+                held.ask_again();
+                false
+            }
+        });
+    }
+
+    /// Tells everybody here that messages may have been lost, in every topic that is meant.
+    pub fn tell_of_a_break(&mut self, is_meant: impl Fn(&Topic) -> bool) {
+        let topics = self.subscribers.iter().map(|(topic, _)| topic);
+        let topics: Vec<_> = topics.filter(|topic| is_meant(topic)).cloned().collect();
+        for topic in topics {
+            self.tell_gap(&topic, None, |_| true);
+        }
+    }
+
+    /// Has each subscription of a topic take note of a gap, and tells those that `take` says.
+    fn tell_gap(
+        &mut self,
+        topic: &Topic,
+        first: Option<Position>,
+        mut take: impl FnMut(&mut Subscription) -> bool,
+    ) {
+        let Some(id) = self.subscribers.find(topic) else { return };
+        let gap = Encoded::text(96, |out| reply::gap(out, topic.name(), first));
         for subscriber in self.subscribers.of(id).to_vec() {
             let connection = self.connections.get_mut(subscriber.slot());
-            let Some(it) =
-                connection.and_then(|it| it.subscriptions.get_mut(subscriber.index as usize))
-            else {
-                continue;
-            };
-            match &mut it.state {
-                State::Live => {
-                    it.at = *position;
-                    self.tell(subscriber, &told);
-                }
-                // Who replays is not there yet, and finds the same hole by asking.
-                State::Held(held) => held.ask_again(),
+            let subscription =
+                connection.and_then(|it| it.subscriptions.get_mut(subscriber.index as usize));
+            if subscription.is_some_and(&mut take) {
+                self.tell(subscriber, &gap);
             }
         }
     }
@@ -224,19 +237,6 @@ impl Worker {
             .is_some_and(|it| !matches!(&it.state, State::Held(held) if !held.is_attached));
         if is_attached && !matches!(connection.stage, Stage::Opening(_)) {
             self.send(subscriber.slot(), envelope);
-        }
-    }
-
-    /// Tells everybody here that messages may have been lost, in every topic that is meant.
-    pub fn tell_of_a_break(&mut self, is_meant: impl Fn(&Topic) -> bool) {
-        let topics = self.subscribers.iter().map(|(topic, _)| topic);
-        let topics: Vec<_> = topics.filter(|topic| is_meant(topic)).cloned().collect();
-        for topic in topics {
-            let Some(id) = self.subscribers.find(&topic) else { continue };
-            let gap = Encoded::text(96, |out| reply::gap(out, topic.name(), None));
-            for subscriber in self.subscribers.of(id).to_vec() {
-                self.tell(subscriber, &gap);
-            }
         }
     }
 }

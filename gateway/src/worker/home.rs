@@ -53,9 +53,7 @@ impl Worker {
 
     /// Hands a publication to the workers with subscribers.
     pub fn hand_on(&self, publication: &Arc<Publication>, to: WorkerSet) {
-        for worker in to.iter() {
-            self.shared.send(worker, Message::Deliver(Arc::clone(publication)));
-        }
+        self.tell_workers(to, || Message::Deliver(Arc::clone(publication)));
     }
 
     pub fn attach_for(&mut self, attach: Attach) {
@@ -117,9 +115,14 @@ impl Worker {
     /// Has every worker with subscribers tell them.
     pub fn have_announced(&self, announcement: impl IntoIterator<Item = Announcement>) {
         for announcement in announcement {
-            for worker in announcement.to.iter() {
-                self.shared.send(worker, Message::Announce(announcement.clone()));
-            }
+            self.tell_workers(announcement.to, || Message::Announce(announcement.clone()));
+        }
+    }
+
+    /// Sends the same to each of some workers.
+    pub fn tell_workers(&self, to: WorkerSet, message: impl Fn() -> Message) {
+        for worker in to.iter() {
+            self.shared.send(worker, message());
         }
     }
 

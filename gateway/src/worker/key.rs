@@ -61,13 +61,8 @@ impl Names {
 
     /// The connection of this name; `None` for what this process never gave out.
     pub fn key(self, name: &str) -> Option<ConnectionKey> {
-        let (process, key) = name.split_at_checked(8)?;
-        let is_ours = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-        if key.len() != 16 || !name.bytes().all(is_ours) {
-            return None;
-        }
-        let process = u32::from_str_radix(process, 16).ok()?;
-        let key = u64::from_str_radix(key, 16).ok()?;
+        let process = u32::from_str_radix(Self::process_of(name)?, 16).ok()?;
+        let key = u64::from_str_radix(name.get(8..)?, 16).ok()?;
         (process == self.process).then_some(ConnectionKey(key))
     }
 }

@@ -9,15 +9,7 @@ mod members;
 mod stored;
 mod stream;
 
-use std::{
-    cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
-    mem,
-    sync::Arc,
-    time::Duration,
-};
-
-use ahash::RandomState;
+use std::{mem, sync::Arc, time::Duration};
 
 use super::{
     life::{Broker, Worker},
@@ -25,7 +17,8 @@ use super::{
 };
 use crate::{
     broker::{
-        Announcement, Matter, Members, Position, Publish, Roster, Stir, WorkerSet,
+        Announcement, Matters, Members, Position, Publish, Roster, Stir, Topics, WorkerSet,
+        forget_topic,
         nats::{
             follow::{Ask, Follow},
             link::{Done, Kept, Link, Lost, Order},
@@ -43,11 +36,11 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 pub struct Seats {
     link: Link,
     pod: Arc<str>,
-    topics: HashMap<Topic, Seat, RandomState>,
+    topics: Topics<Seat>,
     /// Channels that some worker is interested in.
     channels: usize,
     /// What rosters want to be looked at, and when.
-    matters: BinaryHeap<Reverse<(Duration, Topic, Matter)>>,
+    matters: Matters,
     /// Counts wishes, so that the answer to an earlier one is not taken for one to the last.
     wishes: u64,
     /// Topics whose stream did not answer.
@@ -83,9 +76,9 @@ impl Seats {
         Self {
             link,
             pod,
-            topics: HashMap::default(),
+            topics: Topics::default(),
             channels: 0,
-            matters: BinaryHeap::new(),
+            matters: Matters::default(),
             wishes: 0,
             silent: Vec::new(),
             silent_until: Duration::ZERO,
@@ -110,47 +103,28 @@ impl Seats {
 
     /// When [`Worker::tend_seats`] has something to do.
     pub fn due(&self) -> Option<Duration> {
-        let matter = self.matters.peek().map(|Reverse((at, ..))| *at);
         let silent = (!self.silent.is_empty()).then_some(self.silent_until);
-        [matter, silent].into_iter().flatten().min()
+        [self.matters.due(), silent].into_iter().flatten().min()
     }
 
     /// Forgets a topic that nobody listens to and nothing is to be told of.
     fn settle(&mut self, topic: &Topic) {
         if self.topics.get(topic).is_some_and(Seat::is_idle) {
-            self.topics.remove(topic);
-            // A flood of names must not hold its room for as long as the process lives.
-            let topics = self.topics.len();
-            if self.topics.capacity() > 4 * topics + 4096 {
-                self.topics.shrink_to(2 * topics);
-            }
+            forget_topic(&mut self.topics, topic);
         }
     }
 
     /// Carries out what a roster wants: what to tell here, once the other pods are told.
     fn follow_up(&mut self, topic: &Topic, stir: Stir, is_own: bool) -> Option<Announcement> {
-        match stir {
-            Stir::Quiet => None,
-            Stir::Later(at, matter) => {
-                self.matters.push(Reverse((at, topic.clone(), matter)));
-                None
-            }
-            Stir::Tell(news) => {
-                let seat = self.topics.get(topic)?;
-                if is_own {
-                    let count = seat.roster.as_ref().map_or(0, |it| it.count());
-                    let event = roster::encode(&self.pod, count, &news);
-                    // Who is not told now finds out by asking.
-                    let _ = self.link.order(Order::Roster(topic.clone(), event.into()));
-                }
-                let to = seat.interest;
-                (!to.is_empty()).then(|| Announcement {
-                    topic: topic.clone(),
-                    to,
-                    envelope: news.envelope(topic),
-                })
-            }
+        let news = self.matters.follow(topic, stir)?;
+        let seat = self.topics.get(topic)?;
+        if is_own {
+            let count = seat.roster.as_ref().map_or(0, |it| it.count());
+            let event = roster::encode(&self.pod, count, &news);
+            // Who is not told now finds out by asking.
+            let _ = self.link.order(Order::Roster(topic.clone(), event.into()));
         }
+        Announcement::of(&news, topic, seat.interest)
     }
 }
 
@@ -227,7 +201,7 @@ impl Worker {
     pub fn tend_seats(&mut self) {
         let now = self.now;
         while let Some(seats) = self.seats()
-            && let Some(Reverse((_, topic, matter))) = seats.pop_matter(now)
+            && let Some((topic, matter)) = seats.matters.pop(now)
         {
             let roster = seats.topics.get_mut(&topic).and_then(|it| it.roster.as_mut());
             let Some(stir) = roster.map(|it| it.look(now, &matter)) else { continue };
@@ -241,12 +215,5 @@ impl Worker {
                 self.ask_stream(&topic);
             }
         }
-    }
-}
-
-impl Seats {
-    fn pop_matter(&mut self, now: Duration) -> Option<Reverse<(Duration, Topic, Matter)>> {
-        let Reverse((at, ..)) = self.matters.peek()?;
-        if *at <= now { self.matters.pop() } else { None }
     }
 }

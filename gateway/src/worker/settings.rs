@@ -8,10 +8,7 @@ use headgate_crds::v1alpha1::{
 
 use crate::{
     auth::token::Verifier,
-    broker::{
-        HistoryRule, PresenceMode, TopicRules,
-        nats::{link::Kept, names::rule_token},
-    },
+    broker::{HistoryRule, PresenceMode, TopicRules, nats::link::Kept},
     config::Config,
     hub::outbox::{Bounds, Joining},
     protocol::{Dialect, topic::Topic},
@@ -26,8 +23,8 @@ const FRAGMENTS_MAX: u32 = 4_096;
 pub struct Settings {
     /// The configuration.
     pub config: Arc<Config>,
-    /// The names of the rules' streams, in the order of the rules.
-    tokens: Vec<Arc<str>>,
+    /// What the rules keep between pods, in their order.
+    kept: Vec<Option<Kept>>,
     /// What vouches for tokens: the keys of the manifest and those of a key set.
     pub verifier: Arc<Verifier>,
     /// Connections that fit: `maxConnections`, or what the limit on files allows.
@@ -48,9 +45,8 @@ impl Settings {
             messages_max: spec.limits.send_queue_messages as usize,
             bytes_max: usize::try_from(spec.limits.send_queue_bytes.bytes()).unwrap_or(usize::MAX),
         };
-        let tokens = config.rules.iter().map(|it| rule_token(it.r#match.as_str()).into()).collect();
         Self {
-            tokens,
+            kept: config.rules.iter().map(Kept::of).collect(),
             verifier,
             capacity,
             bounds,
@@ -79,8 +75,7 @@ impl Settings {
     pub fn kept(&self, topic: &Topic) -> Option<Kept> {
         let name = topic.name();
         let at = self.config.rules.iter().position(|rule| rule.r#match.matches(name))?;
-        let rule = history(self.config.rules.get(at))?;
-        Some(Kept { by: Arc::clone(self.tokens.get(at)?), rule })
+        self.kept.get(at)?.clone()
     }
 
     /// Whether and how it is told who is in a channel.
@@ -121,8 +116,7 @@ impl Settings {
 }
 
 fn history(rule: Option<&ChannelRule>) -> Option<HistoryRule> {
-    let history = rule?.history.as_ref()?;
-    Some(HistoryRule { messages: history.messages as usize, max_age: history.max_age.get() })
+    rule?.history.as_ref().map(Into::into)
 }
 
 fn presence(rule: Option<&ChannelRule>) -> Option<PresenceMode> {

@@ -76,9 +76,7 @@ impl Worker {
             // What is published comes here already, and there is nothing else to ask for.
             let subscription =
                 SubscriptionKey { topic: topic.clone(), connection: key, ticket: self.ticket };
-            let recovered = recover.map(|_| false);
-            let attached = Attached { position: None, recovered, missed: Vec::new(), more: false };
-            self.attached(&subscription, attached);
+            self.attached(&subscription, Attached::at(None, recover.map(|_| false)));
             return;
         }
         self.attach(key, index as usize);
@@ -114,9 +112,7 @@ impl Worker {
             return self.unattached(*key, index);
         }
         // The session opens all the same; a `gap` says where the topic stands, as soon as that is known.
-        let attached =
-            Attached { position: None, recovered: None, missed: Vec::new(), more: false };
-        self.attached(subscription, attached);
+        self.attached(subscription, Attached::at(None, None));
     }
 
     /// A home could not be asked: who waits for it is told, and may ask again.

@@ -65,6 +65,13 @@ pub struct Topic {
     pub is_kept: bool,
 }
 
+impl Topic {
+    /// One of the first tenant that is for all its users.
+    pub const fn of_all(name: String, is_kept: bool) -> Self {
+        Self { tenant: 0, name, user: None, is_kept }
+    }
+}
+
 /// Something that was sent, once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publication {

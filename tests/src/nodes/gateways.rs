@@ -40,9 +40,9 @@ pub struct Gateways {
 }
 
 impl Gateways {
-    /// Writes what they need. `broker` gives the broker's part of the manifest of each; the last one
+    /// Starts so many and waits until all are ready. `broker` gives the broker's part of the manifest of each; the last one
     /// is inside the network, if there is one.
-    pub fn prepare(
+    pub fn start(
         binary: &Path,
         count: usize,
         folder: &Folder,
@@ -73,7 +73,11 @@ impl Gateways {
                 process: None,
             });
         }
-        Ok(Self { binary: program(binary)?, secrets: folder.path.join("secrets"), nodes })
+        let secrets = folder.path.join("secrets");
+        let mut gateways = Self { binary: program(binary)?, secrets, nodes };
+        (0..count).try_for_each(|it| gateways.begin(it, network))?;
+        (0..count).try_for_each(|it| gateways.wait(it))?;
+        Ok(gateways)
     }
 
     /// How many there are.
@@ -146,6 +150,13 @@ pub fn token(user: u32) -> Result<String> {
 /// What a user is called.
 pub fn user_name(user: u32) -> String {
     format!("u{user}")
+}
+
+/// A rule by which whoever has a token may subscribe and publish.
+pub fn for_users(mut rule: Value) -> Value {
+    rule["subscribe"] = json!("Authenticated");
+    rule["publish"] = json!("Authenticated");
+    rule
 }
 
 /// What the manifests of all runs have in common: wide limits, so that only faults are in the way.

@@ -1,6 +1,6 @@
 //! Presence: comings and goings, and what is told of them.
 
-use std::{cmp::Reverse, time::Duration};
+use std::time::Duration;
 
 use super::Partition;
 use crate::{
@@ -49,21 +49,8 @@ impl Partition {
 
     /// Carries out what a roster wants.
     fn follow(&mut self, topic: &Topic, stir: Stir) -> Option<Announcement> {
-        match stir {
-            Stir::Quiet => None,
-            Stir::Later(at, matter) => {
-                self.matters.push(Reverse((at, topic.clone(), matter)));
-                None
-            }
-            Stir::Tell(news) => {
-                let to = self.subscribers(topic);
-                (!to.is_empty()).then(|| Announcement {
-                    topic: topic.clone(),
-                    to,
-                    envelope: news.envelope(topic),
-                })
-            }
-        }
+        let news = self.matters.follow(topic, stir)?;
+        Announcement::of(&news, topic, self.subscribers(topic))
     }
 
     /// Looks at what a roster wanted to be looked at now.

@@ -4,7 +4,7 @@ use std::{cmp::Reverse, time::Duration};
 
 use super::Partition;
 use crate::{
-    broker::{ledger::Account, stream::Stream},
+    broker::{ledger::Account, stream::Stream, topics::forget_topic},
     protocol::{position::Epoch, topic::Topic},
 };
 
@@ -27,7 +27,7 @@ impl Partition {
         };
         if stream.rule.messages == 0 {
             wake(stream, &mut self.account);
-            return self.forget(topic);
+            return forget_topic(&mut self.topics, topic);
         }
         let until = now.saturating_add(stream.rule.max_age);
         if stream.rests_until.replace(until).is_none() {
@@ -87,6 +87,6 @@ impl Partition {
 
     fn drop_resting(&mut self, topic: &Topic) {
         self.account.free(REST_BYTES);
-        self.forget(topic);
+        forget_topic(&mut self.topics, topic);
     }
 }

@@ -1,12 +1,9 @@
 //! What time and memory ask for: expiry, room, and what is to be told later.
 
-use std::{cmp::Reverse, time::Duration};
+use std::time::Duration;
 
 use super::{Partition, UsedKey};
-use crate::{
-    broker::{answer::Announcement, ledger::Entry, roster::Matter, stream::KEY_LIFETIME},
-    protocol::topic::Topic,
-};
+use crate::broker::{answer::Announcement, ledger::Entry, stream::KEY_LIFETIME};
 
 /// How many things one [`Partition::tick`] does at most.
 pub(super) const WORK_PER_TICK_MAX: usize = 1024;
@@ -17,8 +14,7 @@ impl Partition {
     /// Another partition may need room at any time, so tick once a second whatever this says.
     pub fn due(&self) -> Option<Duration> {
         let key = self.keys.front().map(|used| used.at + KEY_LIFETIME);
-        let matter = self.matters.peek().map(|Reverse((at, ..))| *at);
-        [self.ledger.due(), key, matter, self.rest_ends()].into_iter().flatten().min()
+        [self.ledger.due(), key, self.matters.due(), self.rest_ends()].into_iter().flatten().min()
     }
 
     /// Does what is due: forgets what is too old and tells who left.
@@ -27,7 +23,7 @@ impl Partition {
     pub fn tick(&mut self, now: Duration) -> Vec<Announcement> {
         let mut announcements = Vec::new();
         for _ in 0..WORK_PER_TICK_MAX {
-            if let Some(Reverse((_, topic, matter))) = self.pop_matter(now) {
+            if let Some((topic, matter)) = self.matters.pop(now) {
                 announcements.extend(self.look(now, &topic, &matter));
             } else if let Some(entry) = self.ledger.pop_expired(now) {
                 self.remove(now, &entry);
@@ -37,11 +33,6 @@ impl Partition {
         }
         self.make_room(now);
         announcements
-    }
-
-    fn pop_matter(&mut self, now: Duration) -> Option<Reverse<(Duration, Topic, Matter)>> {
-        let Reverse((at, ..)) = self.matters.peek()?;
-        if *at <= now { self.matters.pop() } else { None }
     }
 
     /// Forgets the oldest key if its time has passed.

@@ -14,10 +14,14 @@ use std::{
 
 use ahash::AHashMap;
 use bytes::Bytes;
+use headgate_crds::v1alpha1::ChannelRule;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 
-use super::follow::{Arrival, Found, Top};
+use super::{
+    follow::{Arrival, Found, Top},
+    names::rule_token,
+};
 use crate::{
     broker::{publication::Publish, roster::Members, stream::HistoryRule},
     protocol::{
@@ -65,6 +69,14 @@ pub struct Kept {
     pub by: Arc<str>,
     /// What it keeps.
     pub rule: HistoryRule,
+}
+
+impl Kept {
+    /// By this rule, if it keeps anything.
+    pub fn of(rule: &ChannelRule) -> Option<Self> {
+        let history = rule.history.as_ref()?;
+        Some(Self { by: rule_token(rule.r#match.as_str()).into(), rule: history.into() })
+    }
 }
 
 /// Something for the broker to do.
@@ -155,6 +167,12 @@ impl Route {
     /// Tells something.
     pub fn tell(&self, notice: Notice) {
         (self.0)(notice);
+    }
+
+    /// Has everything asked for again, as if the broker had been lost and were back.
+    pub fn begin_anew(&self, is_break: bool) {
+        self.tell(Notice::Lost);
+        self.tell(Notice::Back { is_break });
     }
 }
 

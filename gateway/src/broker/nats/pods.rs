@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::{
-    talk::{VERSION, is_pod},
-    wire::Dropped,
+    talk::check_pod,
+    wire::{Dropped, VERSION, check_version},
 };
 
 /// Openings of one user that one pod tells of: the oldest. Whoever is younger than so many is beyond
@@ -82,19 +82,14 @@ pub struct Beat {
     #[serde(default)]
     pub revoked: u64,
     /// What it told of users before this is void.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forget: bool,
     /// Users whose connections changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub users: Vec<Told>,
     /// It goes away now.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bye: bool,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands over the field as it is")]
-const fn is_false(it: &bool) -> bool {
-    !*it
 }
 
 impl Beat {
@@ -125,12 +120,8 @@ impl Beat {
     /// [`Dropped`]: whoever may write to the subject can write anything.
     pub fn decode(payload: &[u8]) -> Result<Self, Dropped> {
         let mut beat: Self = serde_json::from_slice(payload).map_err(|_| Dropped::Malformed)?;
-        if beat.v != VERSION && beat.v != VERSION + 1 {
-            return Err(Dropped::Version);
-        }
-        if !is_pod(&beat.pod) {
-            return Err(Dropped::Foreign);
-        }
+        check_version(beat.v)?;
+        check_pod(&beat.pod)?;
         for told in &mut beat.users {
             told.opened.sort_unstable();
         }

@@ -12,14 +12,14 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use super::{pods::Told, wire::Dropped};
+use super::{
+    pods::Told,
+    wire::{Dropped, VERSION, check_version},
+};
 use crate::{
     broker::roster::{self, MEMBERS_SHOWN_MAX},
     protocol::data,
 };
-
-/// The version that is written.
-pub(super) const VERSION: u32 = 1;
 
 /// About what one answer may hold, whatever the server's `max_payload` is: that is 1 MiB by default.
 pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
@@ -416,12 +416,8 @@ fn write<T: Serialize + ?Sized>(pod: &str, what: &str, body: &T) -> Vec<u8> {
 
 fn envelope(payload: &[u8]) -> Result<Envelope<'_>, Dropped> {
     let envelope: Envelope<'_> = serde_json::from_slice(payload).map_err(|_| Dropped::Malformed)?;
-    if envelope.v != VERSION && envelope.v != VERSION + 1 {
-        return Err(Dropped::Version);
-    }
-    if !is_pod(&envelope.pod) {
-        return Err(Dropped::Foreign);
-    }
+    check_version(envelope.v)?;
+    check_pod(&envelope.pod)?;
     Ok(envelope)
 }
 
@@ -437,8 +433,9 @@ fn read<T: DeserializeOwned>(body: &RawValue) -> Result<T, Dropped> {
 }
 
 /// Whether a text is what pods are called: eight hexadecimal digits. It becomes part of subjects.
-pub fn is_pod(text: &str) -> bool {
-    text.len() == 8 && text.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'))
+pub(super) fn check_pod(text: &str) -> Result<(), Dropped> {
+    let is_pod = text.len() == 8 && text.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'));
+    if is_pod { Ok(()) } else { Err(Dropped::Foreign) }
 }
 
 #[cfg(test)]

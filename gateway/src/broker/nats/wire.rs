@@ -22,8 +22,8 @@ use crate::{
     protocol::topic::Topic,
 };
 
-/// The version that is written.
-const VERSION: u32 = 1;
+/// The version of all that goes between pods, as it is written.
+pub(super) const VERSION: u32 = 1;
 
 /// The longest line about a publication: a user and a connection, escaped.
 const LINE_BYTES_MAX: usize = 4096;
@@ -118,9 +118,7 @@ pub fn decode(topic: &Topic, payload: &Bytes, data_bytes_max: usize) -> Result<P
     let end = memchr::memchr(b'\n', head).ok_or(Dropped::Malformed)?;
     let line = payload.get(..end).unwrap_or_default();
     let line: Line<'_> = serde_json::from_slice(line).map_err(|_| Dropped::Malformed)?;
-    if line.v != VERSION && line.v != VERSION + 1 {
-        return Err(Dropped::Version);
-    }
+    check_version(line.v)?;
     let data = payload.slice(end + 1..);
     if data.len() > data_bytes_max {
         return Err(Dropped::Oversized);
@@ -140,6 +138,11 @@ pub fn decode(topic: &Topic, payload: &Bytes, data_bytes_max: usize) -> Result<P
         key: None,
         exclude: line.exclude.map(|it| Arc::from(&*it)),
     }))
+}
+
+/// Whether something of this version is understood.
+pub(super) const fn check_version(v: u32) -> Result<(), Dropped> {
+    if v == VERSION || v == VERSION + 1 { Ok(()) } else { Err(Dropped::Version) }
 }
 
 /// What makes a retry of a publication harmless, in the words of the stream: `Nats-Msg-Id`. The

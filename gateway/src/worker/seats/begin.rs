@@ -60,8 +60,7 @@ impl Worker {
         let is_connected = seats.link.is_connected();
         let Some(seat) = seats.topics.get_mut(&topic) else { return };
         let Some(followed) = &seat.follow else {
-            let recovered = attach.recover.map(|_| false);
-            let attached = Attached { position: None, recovered, missed: Vec::new(), more: false };
+            let attached = Attached::at(None, attach.recover.map(|_| false));
             return self.attached_from_home(attach, attached);
         };
         let Some(position) = followed.follow.position() else {
@@ -76,12 +75,7 @@ impl Worker {
             return;
         };
         let kept = followed.kept.clone();
-        let at_top = |recovered| Attached {
-            position: Some(position),
-            recovered,
-            missed: Vec::new(),
-            more: false,
-        };
+        let at_top = |recovered| Attached::at(Some(position), recovered);
         match attach.recover {
             None => self.attached_from_home(attach, at_top(None)),
             Some(client) if client == ClientPosition::from(position) => {
@@ -128,12 +122,7 @@ impl Worker {
                 more: reached < position.offset,
             }
         } else {
-            Attached {
-                position: Some(position),
-                recovered: Some(false),
-                missed: Vec::new(),
-                more: false,
-            }
+            Attached::at(Some(position), Some(false))
         };
         self.attached_from_home(attach, attached);
     }

@@ -5,7 +5,7 @@ use std::{mem, sync::Arc};
 use super::{ASK_AGAIN, Followed, Worker};
 use crate::{
     broker::{
-        Publication, Reset, TopicRules, WorkerSet,
+        Publication, Reset, TopicRules,
         nats::{
             follow::{Ask, Filled, Follow, Found, Step, Top},
             link::{Arrived, Done, Lost, Notice, Order, Read, What},
@@ -112,12 +112,6 @@ impl Worker {
         }
         if asks {
             self.ask_stream(topic);
-        }
-    }
-
-    pub(super) fn tell_workers(&self, to: WorkerSet, message: impl Fn() -> Message) {
-        for worker in to.iter() {
-            self.shared.send(worker, message());
         }
     }
 

@@ -1,6 +1,9 @@
 //! Which topics there are, who is in them, and what the rules say of them.
 
-use headgate_tests::checker::{Client, Topic, TopicId};
+use headgate_tests::{
+    checker::{Client, Topic, TopicId},
+    nodes::gateways::for_users,
+};
 use serde_json::{Value, json};
 
 /// Topics with a long history, with one of five messages, and without any.
@@ -24,28 +27,23 @@ impl Layout {
 
     /// The rules of the manifest.
     pub fn channels() -> Value {
-        let who = |mut rule: Value| {
-            rule["subscribe"] = json!("Authenticated");
-            rule["publish"] = json!("Authenticated");
-            rule
-        };
         let long = json!({"messages": 5_000, "maxAge": "30m"});
         json!([
-            who(json!({"match": "kept.*", "history": long})),
-            who(json!({"match": "short.*", "history": {"messages": 5, "maxAge": "30m"}})),
-            who(json!({"match": "live.*"})),
+            for_users(json!({"match": "kept.*", "history": long})),
+            for_users(json!({"match": "short.*", "history": {"messages": 5, "maxAge": "30m"}})),
+            for_users(json!({"match": "live.*"})),
             {"match": "@user", "history": long},
             {"match": "@all", "history": long},
         ])
     }
 
     pub fn topics(self) -> Vec<Topic> {
-        let topic = |name: String, user, is_kept| Topic { tenant: 0, name, user, is_kept };
-        let kept = (0..KEPT).map(|it| topic(format!("kept.{it}"), None, true));
-        let short = (0..SHORT).map(|it| topic(format!("short.{it}"), None, true));
-        let live = (0..LIVE).map(|it| topic(format!("live.{it}"), None, false));
-        let all = [topic("@all".to_owned(), None, true)];
-        let users = (0..self.clients).map(|it| topic("@user".to_owned(), Some(it), true));
+        let kept = (0..KEPT).map(|it| Topic::of_all(format!("kept.{it}"), true));
+        let short = (0..SHORT).map(|it| Topic::of_all(format!("short.{it}"), true));
+        let live = (0..LIVE).map(|it| Topic::of_all(format!("live.{it}"), false));
+        let all = [Topic::of_all("@all".to_owned(), true)];
+        let user = Topic::of_all("@user".to_owned(), true);
+        let users = (0..self.clients).map(|it| Topic { user: Some(it), ..user.clone() });
         kept.chain(short).chain(live).chain(all).chain(users).collect()
     }
 

@@ -12,26 +12,21 @@ mod traffic;
 
 use std::{
     io::{Write, stdout},
-    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
 
 use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
-use headgate_tests::{server::Cores, table::Table};
+use headgate_tests::{nodes::Programs, server::Cores, table::Table};
 
 use crate::{fault::Fault, scene::Scene};
 
 /// Breaks things and says whether clients were told the truth.
 #[derive(Debug, Parser)]
 struct Options {
-    /// The gateway's binary, built with --release.
-    #[arg(long, default_value = "target/release/headgate-gateway")]
-    gateway: PathBuf,
-    /// The NATS server's binary.
-    #[arg(long, default_value = ".tools/bin/nats-server")]
-    nats_server: PathBuf,
+    #[command(flatten)]
+    programs: Programs,
     /// What is to be broken; everything, if left out.
     #[arg(long, value_enum, value_delimiter = ',')]
     fault: Vec<Fault>,

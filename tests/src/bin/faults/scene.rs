@@ -64,7 +64,7 @@ impl Scene {
         let is_memory = options.broker == Broker::Memory;
         let network = fault.needs_network().then(Network::new).transpose()?;
         let nats = (!is_memory)
-            .then(|| Nats::start(&options.nats_server, fault.nats_servers(), folder))
+            .then(|| Nats::start(&options.programs.nats_server, fault.nats_servers(), folder))
             .transpose()?;
         let broker = |is_inside: bool| match (&nats, &network) {
             (None, _) => json!({"type": "Memory", "historyBytes": "256Mi"}),
@@ -76,11 +76,8 @@ impl Scene {
         };
         let count = if is_memory { 1 } else { 3 };
         let spec = gateways::spec(&Layout::channels());
-        let gateway = &options.gateway;
-        let mut gateways =
-            Gateways::prepare(gateway, count, folder, network.as_ref(), &spec, broker)?;
-        (0..count).try_for_each(|it| gateways.begin(it, network.as_ref()))?;
-        (0..count).try_for_each(|it| gateways.wait(it))?;
+        let gateway = &options.programs.gateway;
+        let gateways = Gateways::start(gateway, count, folder, network.as_ref(), &spec, broker)?;
         let layout = Layout::new(options.clients);
         let ledger = Arc::new(Ledger::new(layout.topics(), 64));
         let mut swarm = Swarm::new(gateways.places()?, Arc::clone(&ledger))?;

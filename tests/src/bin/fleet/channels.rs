@@ -5,14 +5,11 @@ use std::collections::HashMap;
 
 use anyhow::Result;
 use headgate_tests::{
-    checker::{TopicId, What},
+    checker::{Topic, TopicId, What},
     clock::{Samples, now_ns},
 };
 
-use crate::{
-    Options, Reading,
-    stage::{Stage, topic},
-};
+use crate::{Options, Reading, stage::Stage};
 
 /// Channels of one connection.
 const EACH: u32 = 125;
@@ -25,7 +22,7 @@ const PUBLISHERS: u32 = 20;
 
 pub fn run(options: &Options) -> Result<Vec<Reading>> {
     let count = options.channels;
-    let topics = (0..count).map(|it| topic(format!("live.{it}"), false)).collect();
+    let topics = (0..count).map(|it| Topic::of_all(format!("live.{it}"), false)).collect();
     let mut stage = Stage::new(options, "channels", topics)?;
     let now = now_ns();
     for number in 0..count / EACH {

@@ -2,13 +2,14 @@
 
 use anyhow::{Result, ensure};
 use headgate_tests::{
-    checker::{Outcome, TopicId, What},
+    checker::{Outcome, Topic, TopicId, What},
     clock::{Samples, now_ns},
+    swarm::Swarm,
 };
 
 use crate::{
     Options, Reading,
-    stage::{GATEWAYS, Stage, topic},
+    stage::{GATEWAYS, Stage},
 };
 
 /// Clients of a channel.
@@ -19,7 +20,8 @@ const PUBLISHERS: u64 = 60;
 
 pub fn run(options: &Options, kind: &str) -> Result<Vec<Reading>> {
     let channels = (options.clients / FAN_OUT).max(1);
-    let topics = (0..channels).map(|it| topic(format!("{kind}.{it}"), kind == "kept")).collect();
+    let topics =
+        (0..channels).map(|it| Topic::of_all(format!("{kind}.{it}"), kind == "kept")).collect();
     let mut stage = Stage::new(options, kind, topics)?;
     let now = now_ns();
     for user in 0..options.clients {
@@ -44,7 +46,7 @@ pub fn run(options: &Options, kind: &str) -> Result<Vec<Reading>> {
         stage.swarm.turn()?;
     }
     let cpu = stage.used_since(&before)?;
-    let is_quiet = |it: &headgate_tests::swarm::Swarm| it.peers.iter().all(|it| it.pending() == 0);
+    let is_quiet = |it: &Swarm| it.peers.iter().all(|it| it.pending() == 0);
     stage.swarm.turn_until(20_000, is_quiet)?;
     stage.swarm.turn_for(2_000)?;
     let publications = stage.swarm.ledger.publications();

@@ -10,23 +10,18 @@ mod stage;
 
 use std::{
     io::{Write, stdout},
-    path::PathBuf,
     process::ExitCode,
 };
 
 use anyhow::{Result, ensure};
 use clap::{Parser, ValueEnum};
-use headgate_tests::{server::Cores, table::Table};
+use headgate_tests::{nodes::Programs, server::Cores, table::Table};
 
 /// Measures gateways that share a NATS server.
 #[derive(Debug, Parser)]
 struct Options {
-    /// The gateway's binary, built with --release.
-    #[arg(long, default_value = "target/release/headgate-gateway")]
-    gateway: PathBuf,
-    /// The NATS server's binary.
-    #[arg(long, default_value = ".tools/bin/nats-server")]
-    nats_server: PathBuf,
+    #[command(flatten)]
+    programs: Programs,
     /// Do these alone.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Measure>,

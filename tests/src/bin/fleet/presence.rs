@@ -1,18 +1,22 @@
 //! Many users in one channel that announces presence, over all gateways; then one gateway is lost.
 
 use anyhow::{Result, ensure};
-use headgate_tests::{checker::TopicId, clock::now_ns};
+use headgate_tests::{
+    checker::{Topic, TopicId},
+    clock::now_ns,
+    swarm::Swarm,
+};
 
 use crate::{
     Options, Reading,
-    stage::{GATEWAYS, Stage, topic},
+    stage::{GATEWAYS, Stage},
 };
 
 /// They come within this time.
 const COMING_NS: u64 = 10_000_000_000;
 
 pub fn run(options: &Options) -> Result<Vec<Reading>> {
-    let mut stage = Stage::new(options, "presence", vec![topic("hall".to_owned(), false)])?;
+    let mut stage = Stage::new(options, "presence", vec![Topic::of_all("hall".to_owned(), false)])?;
     let (began, used) = (now_ns(), stage.used()?);
     let users = options.clients;
     for user in 0..users {
@@ -68,7 +72,7 @@ fn sum(stage: &Stage) -> [usize; 3] {
     sum_of(&stage.swarm)
 }
 
-fn sum_of(swarm: &headgate_tests::swarm::Swarm) -> [usize; 3] {
+fn sum_of(swarm: &Swarm) -> [usize; 3] {
     swarm.peers.iter().fold([0; 3], |sum, it| std::array::from_fn(|i| sum[i] + it.announced[i]))
 }
 

@@ -8,7 +8,7 @@ use headgate_tests::{
     clock::now_ns,
     nodes::{
         Folder,
-        gateways::{self, Gateways},
+        gateways::{self, Gateways, for_users},
         nats::Nats,
     },
     swarm::{Peer, Swarm, ledger::Ledger},
@@ -37,22 +37,15 @@ pub struct Used {
 impl Stage {
     pub fn new(options: &Options, name: &str, topics: Vec<Topic>) -> Result<Self> {
         let folder = Folder::new(&format!("fleet-{name}"))?;
-        let nats = Nats::start(&options.nats_server, 1, &folder)?;
-        let all = |mut rule: serde_json::Value| {
-            rule["subscribe"] = json!("Authenticated");
-            rule["publish"] = json!("Authenticated");
-            rule
-        };
+        let nats = Nats::start(&options.programs.nats_server, 1, &folder)?;
         let spec = gateways::spec(&json!([
-            all(json!({"match": "kept.*", "history": {"messages": 100, "maxAge": "5m"}})),
-            all(json!({"match": "hall", "presence": "Announced"})),
-            all(json!({"match": "live.*"})),
+            for_users(json!({"match": "kept.*", "history": {"messages": 100, "maxAge": "5m"}})),
+            for_users(json!({"match": "hall", "presence": "Announced"})),
+            for_users(json!({"match": "live.*"})),
         ]));
         let broker = |_| json!({"type": "NATS", "nats": {"url": nats.url("127.0.0.1")}});
-        let mut gateways =
-            Gateways::prepare(&options.gateway, GATEWAYS, &folder, None, &spec, broker)?;
-        (0..GATEWAYS).try_for_each(|it| gateways.begin(it, None))?;
-        (0..GATEWAYS).try_for_each(|it| gateways.wait(it))?;
+        let gateway = &options.programs.gateway;
+        let gateways = Gateways::start(gateway, GATEWAYS, &folder, None, &spec, broker)?;
         let ledger = Arc::new(Ledger::new(topics, 64));
         let swarm = Swarm::new(gateways.places()?, ledger)?;
         Ok(Self { swarm, gateways, nats, _folder: folder })
@@ -95,8 +88,4 @@ impl Stage {
         );
         Ok(("CPU of the gateways together and of NATS, of one core".to_owned(), figure))
     }
-}
-
-pub fn topic(name: String, is_kept: bool) -> Topic {
-    Topic { tenant: 0, name, user: None, is_kept }
 }
