@@ -58,7 +58,7 @@ impl Worker {
 
     pub fn attach_for(&mut self, attach: Attach) {
         let Broker::Memory(partition) = &mut self.broker else { return self.seat_attach(attach) };
-        let Attach { subscription, recover, member } = attach;
+        let Attach { subscription, recover, member, .. } = attach;
         let topic = subscription.topic.clone();
         let history = self.settings.history(&topic);
         let worker = subscription.connection.worker();

@@ -73,6 +73,14 @@ impl Message {
         match self {
             Self::Publish(publish, _) => EACH + publish.data.len(),
             Self::Heard(Heard::Notice(Notice::Came(_, came))) => EACH + came.publish.data.len(),
+            Self::Heard(
+                Heard::Filled(.., Ok(found))
+                | Heard::Recovered(_, Ok(found))
+                | Heard::Resumed(_, Ok(found)),
+            ) => {
+                let bytes = |it: &Arc<Publication>| EACH + it.payload(Dialect::V1).len();
+                found.messages.iter().map(bytes).sum()
+            }
             Self::Deliver(publication) => EACH + publication.payload(Dialect::V1).len(),
             _ => 0,
         }
@@ -84,10 +92,11 @@ impl Message {
 pub enum Heard {
     /// By itself.
     Notice(Notice),
-    /// Where a topic stands.
-    Opened(Topic, Result<Top, Lost>),
-    /// What is behind the place up to which a topic was delivered.
-    Filled(Topic, Result<Found, Lost>),
+    /// Where a topic stands; the answer to the question of this number.
+    Opened(Topic, u64, Result<Top, Lost>),
+    /// What is behind the place up to which a topic was delivered; the answer to the question of this
+    /// number.
+    Filled(Topic, u64, Result<Found, Lost>),
     /// What is behind the position of a client that comes back.
     Recovered(Box<Attach>, Result<Found, Lost>),
     /// What is to be replayed to a subscription next.
@@ -101,6 +110,8 @@ pub struct Attach {
     pub subscription: SubscriptionKey,
     /// Where the client stood when it was last here.
     pub recover: Option<ClientPosition>,
+    /// Whether a session opens with it: it stays then, also where it cannot begin now.
+    pub opens: bool,
     /// Who joins, where the channel has presence.
     pub member: Option<(Member, PresenceMode)>,
 }

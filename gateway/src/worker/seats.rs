@@ -11,6 +11,8 @@ mod stream;
 
 use std::{mem, sync::Arc, time::Duration};
 
+use ahash::AHashSet;
+
 use super::{
     life::{Broker, Worker},
     message::{Asker, Attach, Message},
@@ -41,10 +43,10 @@ pub struct Seats {
     channels: usize,
     /// What rosters want to be looked at, and when.
     matters: Matters,
-    /// Counts wishes, so that the answer to an earlier one is not taken for one to the last.
-    wishes: u64,
+    /// Counts wishes and questions, so that the answer to an earlier one is not taken for one to the last.
+    numbers: u64,
     /// Topics whose stream did not answer.
-    silent: Vec<Topic>,
+    silent: AHashSet<Topic>,
     silent_until: Duration,
 }
 
@@ -79,8 +81,8 @@ impl Seats {
             topics: Topics::default(),
             channels: 0,
             matters: Matters::default(),
-            wishes: 0,
-            silent: Vec::new(),
+            numbers: 0,
+            silent: AHashSet::new(),
             silent_until: Duration::ZERO,
         }
     }
@@ -137,10 +139,15 @@ impl Seat {
         self.interest.is_empty() && self.roster.as_ref().is_none_or(|it| it.is_empty())
     }
 
-    /// What its stream is to be asked, once what is published comes here.
-    fn ask(&self) -> Option<(Kept, Ask)> {
-        let followed = self.follow.as_ref().filter(|_| self.is_listening)?;
-        Some((followed.kept.clone(), followed.follow.ask()?))
+    /// What its stream is to be asked, once what is published comes here, as the question of this number.
+    fn ask(&mut self, number: u64) -> Option<(Kept, Ask)> {
+        let followed = self.follow.as_mut().filter(|_| self.is_listening)?;
+        Some((followed.kept.clone(), followed.follow.ask(number)?))
+    }
+
+    /// Whether its stream was asked, and has not answered.
+    fn is_asking(&self) -> bool {
+        self.follow.as_ref().is_some_and(|it| it.follow.is_asking())
     }
 }
 
@@ -212,7 +219,9 @@ impl Worker {
         let Some(seats) = self.seats() else { return };
         if !seats.silent.is_empty() && seats.silent_until <= now {
             for topic in mem::take(&mut seats.silent) {
-                self.ask_stream(&topic);
+                if self.seat(&topic).is_some_and(|it| !it.is_asking()) {
+                    self.ask_stream(&topic);
+                }
             }
         }
     }

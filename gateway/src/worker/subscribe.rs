@@ -90,10 +90,10 @@ impl Worker {
         let Some(subscription) = connection.subscriptions.get(index) else { return };
         let State::Held(held) = &subscription.state else { return };
         let Some(topic) = self.subscribers.topic(subscription.topic).cloned() else { return };
-        let (ticket, recover) = (held.ticket, held.recover);
+        let (ticket, recover, opens) = (held.ticket, held.recover, held.opens);
         let member = self.settings.presence(&topic).map(|mode| (self.member(connection), mode));
         let subscription = SubscriptionKey { topic: topic.clone(), connection: key, ticket };
-        let attach = Attach { subscription, recover, member };
+        let attach = Attach { subscription, recover, opens, member };
         if !self.shared.to_home(&topic, Message::Attach(attach)) {
             self.unattached(key, index);
         }

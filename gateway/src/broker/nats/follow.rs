@@ -89,10 +89,15 @@ pub struct Filled {
 }
 
 /// A topic with history.
+///
+/// A question has a number, which its answer brings back: only the answer to the last one counts, since
+/// one to an earlier question may say what was true before the last thing that is known.
 #[derive(Clone, Debug)]
 pub struct Follow {
     /// The longest time for which the stream keeps anything.
     stored_age: Duration,
+    /// The question that is not answered yet.
+    asked: Option<u64>,
     state: State,
 }
 
@@ -123,6 +128,7 @@ impl Follow {
     pub fn new(max_age: Duration, tells: bool) -> Self {
         Self {
             stored_age: max_age.max(STORED_AGE_MIN),
+            asked: None,
             state: State::Opening { first: None, seen: 0, tells },
         }
     }
@@ -142,13 +148,26 @@ impl Follow {
         }
     }
 
-    /// What the stream is to be asked now.
-    pub fn ask(&self) -> Option<Ask> {
-        match &self.state {
+    /// What the stream is to be asked now, as the question of this number: no other topic and no other
+    /// time has the same.
+    pub fn ask(&mut self, number: u64) -> Option<Ask> {
+        let ask = match &self.state {
             State::Opening { .. } => Some(Ask::Top),
             State::Filling { place, .. } => Some(Ask::After(place.at)),
             State::Live(_) | State::Away { .. } => None,
-        }
+        };
+        self.asked = ask.map(|_| number);
+        ask
+    }
+
+    /// Whether the stream was asked, and has not answered.
+    pub const fn is_asking(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Takes note of an answer to a question; whether it is the last one.
+    pub fn is_answered(&mut self, number: u64) -> bool {
+        self.asked.take_if(|it| *it == number).is_some()
     }
 
     /// Something came live.
@@ -249,6 +268,7 @@ impl Follow {
 
     /// The broker is lost.
     pub fn lost(&mut self) {
+        self.asked = None;
         self.state = match &self.state {
             State::Opening { tells, .. } => State::Away { place: None, tells: *tells },
             State::Live(place) | State::Filling { place, .. } => {
@@ -265,6 +285,13 @@ impl Follow {
                 Some(place) => State::Filling { place, seen: 0, tries: 0 },
                 None => State::Opening { first: None, seen: 0, tells },
             };
+        }
+    }
+
+    /// Something may have been published that does not come; [`ask`](Self::ask) says what to ask for.
+    pub fn look(&mut self) {
+        if let State::Live(place) = self.state {
+            self.state = State::Filling { place, seen: 0, tries: 0 };
         }
     }
 

@@ -7,7 +7,7 @@ use crate::{
     broker::{
         Attached, ClientPosition, Position,
         nats::{
-            follow::{Follow, Found, is_of},
+            follow::{Follow, Found},
             link::{Done, Lost, Order, Read, What},
         },
     },
@@ -29,8 +29,8 @@ impl Worker {
         let is_new = seat.interest.is_empty();
         seat.interest.insert(attach.subscription.connection.worker());
         if is_new {
-            seats.wishes += 1;
-            seat.wish = seats.wishes;
+            seats.numbers += 1;
+            seat.wish = seats.numbers;
             seats.link.want(&topic, Some(seat.wish));
             seats.channels += usize::from(!topic.is_reserved());
         }
@@ -67,9 +67,9 @@ impl Worker {
             if !is_connected {
                 return self.cannot_begin(attach);
             }
-            let is_first = seat.waiting.is_empty();
+            let is_asked = seat.is_asking();
             seat.waiting.push(attach);
-            if is_first {
+            if !is_asked {
                 self.ask_stream(&topic);
             }
             return;
@@ -81,9 +81,10 @@ impl Worker {
             Some(client) if client == ClientPosition::from(position) => {
                 self.attached_from_home(attach, at_top(Some(true)));
             }
-            Some(client) if !is_of(client, position.epoch, position.offset) => {
+            Some(client) if client.epoch != Some(position.epoch) => {
                 self.attached_from_home(attach, at_top(Some(false)));
             }
+            // It may have been further on another pod: only the stream knows.
             Some(client) => {
                 let shared = Arc::clone(&self.shared);
                 let asked = topic.clone();
@@ -143,11 +144,11 @@ impl Worker {
         if let Some(followed) = self.seat(topic).and_then(|it| it.follow.as_mut()) {
             followed.follow.owes();
         }
-        let Attach { subscription, member, .. } = attach;
+        let Attach { subscription, opens, member, .. } = attach;
         let topic = subscription.topic.clone();
         let worker = subscription.connection.worker();
         self.shared.send(worker, Message::Unattached(subscription));
-        if let Some((member, mode)) = member {
+        if let Some((member, mode)) = member.filter(|_| opens) {
             self.seat_join(&topic, member, mode);
         }
     }

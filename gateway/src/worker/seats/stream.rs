@@ -28,8 +28,8 @@ impl Worker {
             Heard::Notice(Notice::PodLost(pod)) => self.pod_lost(&pod),
             Heard::Notice(Notice::Lost) => self.broker_lost(),
             Heard::Notice(Notice::Back { is_break }) => self.broker_back(is_break),
-            Heard::Opened(topic, top) => self.opened_from_stream(&topic, top),
-            Heard::Filled(topic, found) => self.filled(&topic, found),
+            Heard::Opened(topic, number, top) => self.opened_from_stream(&topic, number, top),
+            Heard::Filled(topic, number, found) => self.filled(&topic, number, found),
             Heard::Recovered(attach, found) => self.recovered(*attach, found),
             Heard::Resumed(subscription, found) => self.resumed_from_stream(subscription, found),
         }
@@ -76,7 +76,15 @@ impl Worker {
         }
     }
 
-    pub(super) fn opened_from_stream(&mut self, topic: &Topic, top: Result<Top, Lost>) {
+    pub(super) fn opened_from_stream(
+        &mut self,
+        topic: &Topic,
+        number: u64,
+        top: Result<Top, Lost>,
+    ) {
+        if !self.is_answered(topic, number) {
+            return;
+        }
         let Ok(top) = top else { return self.is_silent(topic) };
         let Some(seat) = self.seat(topic) else { return };
         let Some(followed) = seat.follow.as_mut() else { return };
@@ -88,11 +96,20 @@ impl Worker {
         }
     }
 
-    pub(super) fn filled(&mut self, topic: &Topic, found: Result<Found, Lost>) {
+    pub(super) fn filled(&mut self, topic: &Topic, number: u64, found: Result<Found, Lost>) {
+        if !self.is_answered(topic, number) {
+            return;
+        }
         let Ok(found) = found else { return self.is_silent(topic) };
         let Some(followed) = self.seat(topic).and_then(|it| it.follow.as_mut()) else { return };
         let filled = followed.follow.found(found);
         self.carry_out(topic, filled);
+    }
+
+    /// Takes note of a stream's answer; whether it is to the last question.
+    fn is_answered(&mut self, topic: &Topic, number: u64) -> bool {
+        let followed = self.seat(topic).and_then(|it| it.follow.as_mut());
+        followed.is_some_and(|it| it.follow.is_answered(number))
     }
 
     pub(super) fn carry_out(&mut self, topic: &Topic, filled: Filled) {
@@ -124,7 +141,7 @@ impl Worker {
         }
         let Some(seat) = seats.topics.get_mut(topic) else { return };
         let waiting = mem::take(&mut seat.waiting);
-        seats.silent.push(topic.clone());
+        seats.silent.insert(topic.clone());
         for attach in waiting {
             self.cannot_begin(attach);
         }
@@ -138,6 +155,8 @@ impl Worker {
             if let Some(followed) = &mut seat.follow {
                 followed.follow.lost();
             }
+            // Who begins without history before what is published comes here is told when it does.
+            seat.is_owed |= !seat.is_listening && seat.follow.is_none() && !seat.waiting.is_empty();
             waiting.append(&mut seat.waiting);
         }
         seats.silent.clear();
@@ -205,6 +224,7 @@ impl Worker {
         let Some(seats) = self.seats() else { return Vec::new() };
         let mut resets = Vec::new();
         let mut asks = Vec::new();
+        let mut waiting = Vec::new();
         for (topic, seat) in &mut seats.topics {
             let TopicRules { presence, .. } = settings.topic_rules(topic);
             let kept = settings.kept(topic);
@@ -221,6 +241,10 @@ impl Worker {
                 }
                 (slot @ Some(_), None) => {
                     *slot = None;
+                    if seat.is_listening {
+                        // Nobody will say where it stands.
+                        waiting.append(&mut seat.waiting);
+                    }
                     resets.push(Reset { topic: topic.clone(), to: seat.interest, position: None });
                 }
                 (None, None) => {}
@@ -233,24 +257,34 @@ impl Worker {
         for topic in asks {
             self.ask_stream(&topic);
         }
+        for attach in waiting {
+            self.begin(attach);
+        }
         resets
     }
 
     /// Asks a topic's stream for what is to be known of it now, if anything is.
     pub(super) fn ask_stream(&mut self, topic: &Topic) {
-        let Some((kept, ask)) = self.seat(topic).and_then(|it| it.ask()) else { return };
+        let Some(seats) = self.seats() else { return };
+        seats.numbers += 1;
+        let number = seats.numbers;
+        let Some((kept, ask)) = seats.topics.get_mut(topic).and_then(|it| it.ask(number)) else {
+            return;
+        };
         let shared = Arc::clone(&self.shared);
         let asked = topic.clone();
         let what = match ask {
             Ask::Top => What::Top(Done::new(move |top| {
-                shared.to_home(&asked.clone(), Message::Heard(Heard::Opened(asked, top)));
+                let heard = Heard::Opened(asked.clone(), number, top);
+                shared.to_home(&asked, Message::Heard(heard));
             })),
             Ask::After(since) => What::After {
                 since: since.into(),
                 is_own: true,
                 limit: REPLAY_PAGE,
                 done: Done::new(move |found| {
-                    shared.to_home(&asked.clone(), Message::Heard(Heard::Filled(asked, found)));
+                    let heard = Heard::Filled(asked.clone(), number, found);
+                    shared.to_home(&asked, Message::Heard(heard));
                 }),
             },
         };

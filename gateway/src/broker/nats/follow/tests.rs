@@ -1,5 +1,7 @@
 //! A topic is followed through losses, against a stream that is a list.
 
+use std::collections::VecDeque;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -54,6 +56,13 @@ impl Model {
         Top { position, stored, stamp_ns: self.last }
     }
 
+    fn answer(&self, ask: Ask) -> Answer {
+        match ask {
+            Ask::Top => Answer::Top(self.top()),
+            Ask::After(since) => Answer::Found(self.after(since, 3)),
+        }
+    }
+
     fn after(&self, since: Position, limit: usize) -> Found {
         let top = self.top();
         if since.epoch.0 != self.epoch {
@@ -80,35 +89,86 @@ enum Told {
 struct Subscriber {
     follow: Follow,
     told: Vec<Told>,
+    /// Questions under way, in the order in which they are answered.
+    questions: VecDeque<Question>,
+    asked: u64,
+}
+
+struct Question {
+    number: u64,
+    ask: Ask,
+    /// The answer that was true when it was asked.
+    early: Answer,
+}
+
+enum Answer {
+    Top(Top),
+    Found(Found),
 }
 
 impl Subscriber {
     fn new() -> Self {
-        Self { follow: Follow::new(AGE, false), told: Vec::new() }
+        let follow = Follow::new(AGE, false);
+        Self { follow, told: Vec::new(), questions: VecDeque::new(), asked: 0 }
     }
 
-    fn came(&mut self, arrival: Arrival) {
-        if self.follow.arrived(arrival) == Step::Deliver {
-            let Position { epoch, offset } = arrival.position;
-            self.told.push(Told::Message(epoch.0, offset));
+    fn came(&mut self, model: &Model, arrival: Arrival) {
+        match self.follow.arrived(arrival) {
+            Step::Nothing => {}
+            Step::Fill => self.ask(model),
+            Step::Deliver => {
+                let Position { epoch, offset } = arrival.position;
+                self.told.push(Told::Message(epoch.0, offset));
+            }
+        }
+    }
+
+    fn breaks(&mut self, model: &Model) {
+        self.follow.lost();
+        self.follow.back();
+        self.ask(model);
+    }
+
+    fn ask(&mut self, model: &Model) {
+        self.asked += 1;
+        if let Some(ask) = self.follow.ask(self.asked) {
+            let question = Question { number: self.asked, ask, early: model.answer(ask) };
+            self.questions.push_back(question);
+        }
+    }
+
+    /// Has the oldest question answered by what was true when it was asked, or is true now.
+    fn answer(&mut self, model: &Model, is_early: bool) {
+        let Some(Question { number, ask, early }) = self.questions.pop_front() else { return };
+        if !self.follow.is_answered(number) {
+            return;
+        }
+        let filled = match if is_early { early } else { model.answer(ask) } {
+            Answer::Top(top) => self.follow.opened(top),
+            Answer::Found(found) => self.follow.found(found),
+        };
+        let Filled { begun, lost, deliver, asks } = filled;
+        self.told.extend(begun.map(|it| Told::Begun(it.epoch.0, it.offset)));
+        self.told.extend(lost.map(|it| Told::Lost(it.epoch.0, it.offset)));
+        self.told.extend(deliver.iter().map(|it| {
+            let Position { epoch, offset } = it.position.unwrap();
+            Told::Message(epoch.0, offset)
+        }));
+        if asks {
+            self.ask(model);
         }
     }
 
     /// Has every question answered until there is none.
     fn settle(&mut self, model: &Model) {
-        for _ in 0..100 {
-            let filled = match self.follow.ask() {
-                None => return,
-                Some(Ask::Top) => self.follow.opened(model.top()),
-                Some(Ask::After(since)) => self.follow.found(model.after(since, 3)),
-            };
-            let Filled { begun, lost, deliver, .. } = filled;
-            self.told.extend(begun.map(|it| Told::Begun(it.epoch.0, it.offset)));
-            self.told.extend(lost.map(|it| Told::Lost(it.epoch.0, it.offset)));
-            self.told.extend(deliver.iter().map(|it| {
-                let Position { epoch, offset } = it.position.unwrap();
-                Told::Message(epoch.0, offset)
-            }));
+        if !self.follow.is_asking() {
+            self.ask(model);
+        }
+        for _ in 0..200 {
+            if self.questions.is_empty() {
+                return;
+            }
+            self.answer(model, false);
         }
         panic!("it asks without end: {:?}", self.follow);
     }
@@ -122,8 +182,10 @@ enum Event {
     Again,
     /// The broker is lost, and back.
     Break,
-    /// Questions are answered.
-    Answer,
+    /// What does not come is looked for.
+    Look,
+    /// A question is answered; whether by what was true when it was asked.
+    Answer(bool),
     /// The stream is made anew.
     Anew,
 }
@@ -133,7 +195,8 @@ fn event() -> impl Strategy<Value = Event> {
         6 => (0_u64..3, prop::bool::weighted(0.7)).prop_map(|(skips, comes)| Event::Publish(skips, comes)),
         1 => Just(Event::Again),
         1 => Just(Event::Break),
-        3 => Just(Event::Answer),
+        1 => Just(Event::Look),
+        4 => any::<bool>().prop_map(Event::Answer),
         1 => Just(Event::Anew),
     ]
 }
@@ -156,28 +219,28 @@ proptest! {
                     published.push((model.epoch, arrival.position.offset));
                     last = Some(arrival);
                     if comes {
-                        subscriber.came(arrival);
+                        subscriber.came(&model, arrival);
                     }
                 }
-                Event::Again => last.into_iter().for_each(|it| subscriber.came(it)),
-                Event::Break => {
-                    subscriber.follow.lost();
-                    subscriber.follow.back();
+                Event::Again => last.into_iter().for_each(|it| subscriber.came(&model, it)),
+                Event::Break => subscriber.breaks(&model),
+                Event::Look => {
+                    subscriber.follow.look();
+                    subscriber.ask(&model);
                 }
-                Event::Answer => subscriber.settle(&model),
+                Event::Answer(is_early) => subscriber.answer(&model, is_early),
                 Event::Anew => {
                     model = Model { epoch: model.epoch + 1, places: Vec::new(), last: 0, keeps };
                     last = None;
                     // Whoever finds it out says so.
-                    subscriber.follow.lost();
-                    subscriber.follow.back();
+                    subscriber.breaks(&model);
                 }
             }
         }
         // The next one that comes shows what is missing.
         let arrival = model.publish(0);
         published.push((model.epoch, arrival.position.offset));
-        subscriber.came(arrival);
+        subscriber.came(&model, arrival);
         subscriber.settle(&model);
 
         let told = &subscriber.told;
@@ -207,9 +270,11 @@ fn what_is_stored_fills_a_hole_without_a_gap() {
     let mut model = Model { epoch: 1, places: Vec::new(), last: 0, keeps: 10 };
     let mut subscriber = Subscriber::new();
     subscriber.settle(&model);
-    subscriber.came(model.publish(0));
+    let arrival = model.publish(0);
+    subscriber.came(&model, arrival);
     model.publish(0);
-    subscriber.came(model.publish(0));
+    let arrival = model.publish(0);
+    subscriber.came(&model, arrival);
     subscriber.settle(&model);
 
     assert_eq!(subscriber.told, [Told::Message(1, 1), Told::Message(1, 2), Told::Message(1, 3)]);
@@ -220,11 +285,13 @@ fn what_is_no_longer_stored_is_told() {
     let mut model = Model { epoch: 1, places: Vec::new(), last: 0, keeps: 2 };
     let mut subscriber = Subscriber::new();
     subscriber.settle(&model);
-    subscriber.came(model.publish(0));
+    let arrival = model.publish(0);
+    subscriber.came(&model, arrival);
     for _ in 0..4 {
         model.publish(0);
     }
-    subscriber.came(model.publish(0));
+    let arrival = model.publish(0);
+    subscriber.came(&model, arrival);
     subscriber.settle(&model);
 
     assert_eq!(
@@ -238,8 +305,10 @@ fn what_came_before_the_place_was_known_is_for_those_who_were_here() {
     let mut model = Model { epoch: 1, places: Vec::new(), last: 3, keeps: 10 };
     let mut subscriber = Subscriber::new();
     subscriber.follow.owes();
-    subscriber.came(model.publish(0));
-    subscriber.came(model.publish(0));
+    let arrival = model.publish(0);
+    subscriber.came(&model, arrival);
+    let arrival = model.publish(0);
+    subscriber.came(&model, arrival);
     subscriber.settle(&model);
 
     assert_eq!(subscriber.told, [Told::Begun(1, 3), Told::Message(1, 4), Told::Message(1, 5)]);
@@ -251,7 +320,7 @@ fn what_came_and_is_nowhere_stored_is_told() {
     let mut subscriber = Subscriber::new();
     subscriber.settle(&model);
     let position = Position { epoch: Epoch(1), offset: 9 };
-    subscriber.came(Arrival { position, previous: 8, stamp_ns: 9 });
+    subscriber.came(&model, Arrival { position, previous: 8, stamp_ns: 9 });
     subscriber.settle(&model);
 
     assert_eq!(subscriber.told, [Told::Lost(1, 9)]);
