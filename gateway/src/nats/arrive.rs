@@ -17,7 +17,10 @@ use crate::{
         wire::{self, Dropped, Payload},
     },
     config::Config,
-    protocol::{position::Position, topic::Topic},
+    protocol::{
+        position::{OFFSET_MAX, Position},
+        topic::Topic,
+    },
     telemetry::metrics::Metrics,
 };
 
@@ -67,6 +70,10 @@ impl Arrivals {
         ) else {
             return self.foreign();
         };
+        // No stream gives out any other, and nobody could follow one that does.
+        if !(1..=OFFSET_MAX).contains(&offset) {
+            return self.foreign();
+        }
         let previous = header_number(message, header::NATS_LAST_SEQUENCE.as_ref());
         let arrival = Arrival {
             position: Position { epoch: known.epoch, offset },

@@ -5,7 +5,9 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use async_nats::{Auth, AuthError, Client, ConnectError, ConnectOptions, Event, ServerAddr};
+use async_nats::{
+    Auth, AuthError, Client, ConnectError, ConnectOptions, Event, ServerAddr, ServerError,
+};
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
@@ -54,12 +56,14 @@ const EVENTS_MAX: usize = 4_096;
 /// What happens to the connection, as the client tells it.
 pub type Events = mpsc::Receiver<Event>;
 
-/// Begins to connect, and goes on until it succeeds and whenever it is lost.
+/// Begins to connect, and goes on until it succeeds and whenever it is lost. `refusals` counts what the
+/// server says against subscriptions.
 pub async fn connect(
     url: &str,
     names: &Names,
     pod: &str,
     config: watch::Receiver<Arc<Config>>,
+    refusals: watch::Sender<u64>,
 ) -> Result<(Client, Events), ConnectError> {
     let servers: Vec<ServerAddr> = url.split(',').filter_map(|url| url.parse().ok()).collect();
     let (sender, events) = mpsc::channel(EVENTS_MAX);
@@ -81,11 +85,20 @@ pub async fn connect(
     .require_tls(is_private)
     .tls_client_config(tls(config).await)
     .event_callback(move |event| {
+        if is_about_subscriptions(&event) {
+            refusals.send_modify(|it| *it += 1);
+        }
         // Refused only when the process is about to end and nobody listens, or beyond `EVENTS_MAX`.
         let _ = sender.try_send(event);
         async {}
     });
     Ok((options.connect(servers).await?, events))
+}
+
+/// Whether the server refuses to hand something on: beyond a limit of the account, or without the right.
+fn is_about_subscriptions(event: &Event) -> bool {
+    // "maximum subscriptions exceeded", "Permissions Violation for Subscription to ...": it has no codes.
+    matches!(event, Event::ServerError(ServerError::Other(error)) if error.to_lowercase().contains("subscription"))
 }
 
 fn credentials(config: &watch::Receiver<Arc<Config>>) -> Credentials {

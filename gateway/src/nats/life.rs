@@ -1,9 +1,15 @@
 //! The life of the connection: what is done when it is there, and who is told when it is not.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
-use async_nats::{Client, Event, ServerError};
-use tokio::{sync::watch, time::sleep};
+use async_nats::{Client, ClientError, ConnectErrorKind, Event, ServerError, connection};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
+};
 use tracing::{error, info, warn};
 
 use super::{
@@ -21,6 +27,22 @@ use crate::{
 
 /// How long to wait before what could not be prepared is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
+
+/// How often what the client says of the connection is compared with what its events said: of many at
+/// once it may lose some.
+const COMPARE_EVERY: Duration = Duration::from_secs(2);
+
+/// How long after something was lost everything is asked for again, and how long after that at the
+/// earliest once more: an overflow tells of each message.
+const BREAK_AFTER: Duration = Duration::from_millis(250);
+const BREAK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the servers of a cluster take to tell each other of a subscription, amply.
+const CLUSTER_SETTLES: Duration = Duration::from_secs(1);
+
+/// How long what the server complains of is shown, and how long the same is not logged again.
+const COMPLAINT_SHOWN: Duration = Duration::from_mins(1);
+const COMPLAINT_AGAIN: Duration = Duration::from_secs(10);
 
 /// What stands around a message when it goes over the wire: its line and its headers.
 const AROUND_BYTES_MAX: u64 = 4 * 1024;
@@ -49,48 +71,93 @@ pub struct Life {
     pub connected: Connected,
     pub wire: watch::Sender<Wire>,
     pub state: watch::Sender<State>,
+    /// What the server complains of, while it does.
+    pub complaint: watch::Sender<Option<String>>,
     pub route: Route,
     pub metrics: Arc<Metrics>,
-    /// Whether the broker was there once.
-    pub was_there: bool,
+    /// Told when something may not have come although the connection holds.
+    pub missed: Arc<Notify>,
+    /// What happened.
+    pub past: Past,
+}
+
+/// What happened to the connection.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// The broker was there once.
+    was_there: bool,
+    /// How often the client had connected when it was last greeted.
+    connects: u64,
     /// Why the broker cannot be reached, as the log says already.
-    pub told: Option<String>,
+    unreachable: Option<String>,
+    /// What the server complained of, and when it was logged.
+    complaint: Option<(Instant, String)>,
+    /// When everything was last asked for again because something was lost.
+    broke: Option<Instant>,
+    /// When everything is to be asked for again.
+    breaks: Option<Instant>,
+}
+
+impl Past {
+    /// Has everything asked for again soon, and once for all that is lost until then.
+    fn break_soon(&mut self, now: Instant) {
+        let soonest = self.broke.map(|it| it + BREAK_EVERY);
+        let at = now + BREAK_AFTER;
+        self.breaks.get_or_insert(soonest.map_or(at, |it| it.max(at)));
+    }
 }
 
 impl Life {
     /// Looks after it for as long as the process lives.
     pub async fn run(mut self) {
-        while let Some(event) = self.events.recv().await {
-            self.happened(event).await;
+        let missed = Arc::clone(&self.missed);
+        let mut compares = interval(COMPARE_EVERY);
+        compares.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = self.events.recv() => match event {
+                    Some(event) => self.happened(event).await,
+                    None => return,
+                },
+                _ = compares.tick() => self.compare().await,
+                () = missed.notified() => self.past.break_soon(Instant::now()),
+                () = until(self.past.breaks) => self.breaks(),
+            }
         }
     }
 
     async fn happened(&mut self, event: Event) {
         match event {
-            Event::Connected => {
-                self.wire.send_replace(Wire::Up);
-                self.greet().await;
-            }
+            // It may have been noticed before.
+            Event::Connected if self.is_greeted() => {}
+            Event::Connected => self.greet().await,
             Event::Disconnected | Event::Closed => self.lost("the connection has ended"),
             Event::SlowConsumer(_) => {
-                warn!(event = "broker_overflow", "more came from NATS than could be taken");
-                self.breaks();
+                if self.past.breaks.is_none() {
+                    warn!(event = "broker_overflow", "more came from NATS than could be taken");
+                }
+                self.past.break_soon(Instant::now());
             }
-            Event::ServerError(error) => complain(&error),
+            Event::ServerError(error) => self.complain(&error),
             Event::ClientError(error) => {
+                let is_unauthorized = error
+                    == ClientError::Other(ConnectErrorKind::AuthorizationViolation.to_string());
                 // It tries for as long as it takes, and says so once for each reason.
                 let error = error.to_string();
-                if self.told.as_ref() != Some(&error) {
+                if self.past.unreachable.as_ref() != Some(&error) {
                     warn!(
                         event = "broker_unreachable",
                         error, "NATS cannot be reached: trying again"
                     );
-                    self.told = Some(error.clone());
+                    self.past.unreachable = Some(error);
                 }
-                if error.contains("authorization") && *self.state.borrow() != State::Connected {
+                let is = self.state.borrow().clone();
+                if is_unauthorized && is != State::Connected {
                     let problem =
                         "NATS refuses the credentials of broker.nats.credentialsSecretName";
                     self.state.send_replace(State::Refused(problem.to_owned()));
+                } else if matches!(is, State::Refused(_)) {
+                    self.is_not_there();
                 }
             }
             Event::LameDuckMode => {
@@ -103,35 +170,68 @@ impl Life {
         }
     }
 
+    /// Compares what the client says with what its events said.
+    async fn compare(&mut self) {
+        if self.past.complaint.as_ref().is_some_and(|it| it.0.elapsed() > COMPLAINT_SHOWN) {
+            self.past.complaint = None;
+            self.complaint.send_replace(None);
+        }
+        if !self.events.is_empty() {
+            return;
+        }
+        let is_up = self.client.connection_state() == connection::State::Connected;
+        let is_greeted = self.is_greeted();
+        if *self.state.borrow() == State::Connected && !(is_up && is_greeted) {
+            self.lost("the connection has ended");
+        }
+        if is_up && !is_greeted {
+            self.greet().await;
+        }
+    }
+
+    /// Whether everybody was told of the last connection.
+    fn is_greeted(&self) -> bool {
+        *self.state.borrow() == State::Connected && self.connects() == self.past.connects
+    }
+
+    fn connects(&self) -> u64 {
+        self.client.statistics().connects.load(Ordering::Relaxed)
+    }
+
     /// The connection is new: makes sure of what is needed, and says that the broker is there.
     async fn greet(&mut self) {
-        loop {
-            match self.prepare().await {
-                Ok(()) => break,
-                Err(problem) => {
-                    let is_new = *self.state.borrow() != State::Refused(problem.clone());
-                    if is_new {
-                        error!(event = "broker_refused", problem, "NATS cannot be used as it is");
-                        self.state.send_replace(State::Refused(problem));
-                    }
+        self.wire.send_replace(Wire::Up);
+        self.past.connects = self.connects();
+        while let Err(problem) = self.prepare().await {
+            // What the server said meanwhile explains it.
+            while let Ok(event) = self.events.try_recv() {
+                if self.is_over(&event) {
+                    return self.lost("the connection has ended");
                 }
             }
+            let problem = match &self.past.complaint {
+                Some((_, complaint)) => format!("{problem}; it says: {complaint}"),
+                None => problem,
+            };
+            if *self.state.borrow() != State::Refused(problem.clone()) {
+                error!(event = "broker_refused", problem, "NATS cannot be used as it is");
+                self.state.send_replace(State::Refused(problem));
+            }
+            let again = sleep(TRY_AGAIN);
+            tokio::pin!(again);
             // What happens meanwhile comes first.
-            tokio::select! {
-                () = sleep(TRY_AGAIN) => {}
-                event = self.events.recv() => match event {
-                    Some(Event::Disconnected | Event::Closed) | None => {
+            loop {
+                tokio::select! {
+                    () = &mut again => break,
+                    event = self.events.recv() => if event.is_none_or(|it| self.is_over(&it)) {
                         return self.lost("the connection has ended");
-                    }
-                    Some(Event::ServerError(error)) => complain(&error),
-                    Some(_) => {}
-                },
+                    },
+                }
             }
         }
         self.connected.set(true);
         self.metrics.broker_connected.set(1);
-        let is_first = !self.was_there;
-        self.was_there = true;
+        let is_first = !self.past.was_there;
         let server = self.client.server_info();
         info!(
             event = "broker_connected",
@@ -140,9 +240,27 @@ impl Life {
             is_first,
             "NATS is there"
         );
-        self.told = None;
+        // What comes first through another server may not have been sent here yet.
+        let settled = server.cluster.is_some().then(|| Instant::now() + CLUSTER_SETTLES);
+        let breaks = if is_first { None } else { settled };
+        self.past = Past {
+            was_there: true,
+            connects: self.past.connects,
+            broke: Some(Instant::now()),
+            breaks,
+            complaint: self.past.complaint.take(),
+            unreachable: None,
+        };
         self.state.send_replace(State::Connected);
         self.route.tell(Notice::Back { is_break: !is_first });
+    }
+
+    /// Whether an event ends a connection that is being greeted.
+    fn is_over(&mut self, event: &Event) -> bool {
+        if let Event::ServerError(error) = event {
+            self.complain(error);
+        }
+        matches!(event, Event::Disconnected | Event::Closed)
     }
 
     async fn prepare(&self) -> Result<(), String> {
@@ -155,16 +273,16 @@ impl Life {
                 message_max + AROUND_BYTES_MAX
             ));
         }
-        if !self.echo.comes_back("greet").await {
+        if !self.echo.comes_back().await {
             return Err("it does not carry a message of ours back to us".to_owned());
         }
         // Also when it is back: a stream may be another one, and nobody may be told of a place in it
         // by the epoch of the old one.
         let wanted = wanted(&config);
-        let bounds = if self.was_there { Bounds::Keep } else { Bounds::Change };
+        let bounds = if self.past.was_there { Bounds::Keep } else { Bounds::Change };
         let ensured = self.streams.ensure(&wanted, bounds).await;
         ensured.map_err(|error| self.explained(&error.to_string()))?;
-        if !self.was_there {
+        if !self.past.was_there {
             self.streams.remove_others(&wanted).await;
         }
         Ok(())
@@ -181,25 +299,84 @@ impl Life {
         }
     }
 
-    fn lost(&self, why: &str) {
+    fn lost(&mut self, why: &str) {
         self.connected.set(false);
         self.metrics.broker_connected.set(0);
         self.wire.send_replace(Wire::Down);
-        if *self.state.borrow() == State::Connected {
-            warn!(event = "broker_lost", why, "NATS is lost: clients stay, publishing has to wait");
-            self.state.send_replace(State::Lost);
-            self.route.tell(Notice::Lost);
+        self.past.breaks = None;
+        let is = self.state.borrow().clone();
+        match is {
+            State::Connected => {
+                warn!(
+                    event = "broker_lost",
+                    why, "NATS is lost: clients stay, publishing has to wait"
+                );
+                self.state.send_replace(State::Lost);
+                self.route.tell(Notice::Lost);
+            }
+            // What was wrong was wrong with that connection.
+            State::Refused(_) => self.is_not_there(),
+            State::Connecting | State::Lost => {}
         }
     }
 
-    /// Something that came was lost on the way.
-    fn breaks(&self) {
+    fn is_not_there(&self) {
+        let was_there = self.past.was_there;
+        self.state.send_replace(if was_there { State::Lost } else { State::Connecting });
+    }
+
+    /// Something that came was lost on the way, or may have been: everything is asked for again.
+    fn breaks(&mut self) {
+        self.past.breaks = None;
         if *self.state.borrow() == State::Connected {
+            self.past.broke = Some(Instant::now());
             self.route.begin_anew(true);
+        }
+    }
+
+    fn complain(&mut self, error: &ServerError) {
+        let error = error.to_string();
+        let is_new = self
+            .past
+            .complaint
+            .as_ref()
+            .is_none_or(|(at, logged)| *logged != error || at.elapsed() > COMPLAINT_AGAIN);
+        if is_new {
+            warn!(event = "broker_error", error, "NATS reports an error");
+            self.complaint.send_replace(Some(error.clone()));
+            self.past.complaint = Some((Instant::now(), error));
         }
     }
 }
 
-fn complain(error: &ServerError) {
-    warn!(event = "broker_error", %error, "NATS reports an error");
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storm_of_losses_is_one_break_a_second() {
+        let began = Instant::now();
+        let mut past = Past::default();
+        let mut breaks = Vec::new();
+        for ms in 0..5_000 {
+            let now = began + Duration::from_millis(ms);
+            past.break_soon(now);
+            if past.breaks.take_if(|it| *it <= now).is_some() {
+                past.broke = Some(now);
+                breaks.push(ms);
+            }
+        }
+
+        assert_eq!(breaks, [250, 1_250, 2_250, 3_250, 4_250]);
+        past.breaks = None;
+        past.break_soon(began + Duration::from_mins(1));
+        assert_eq!(past.breaks, Some(began + Duration::from_millis(60_250)));
+    }
 }

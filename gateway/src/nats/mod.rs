@@ -21,6 +21,7 @@ mod store;
 pub mod streams;
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -29,7 +30,7 @@ use ahash::AHashMap;
 use async_nats::{Client, ConnectError};
 use futures_util::StreamExt as _;
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     task::JoinSet,
     time::{Instant, timeout},
 };
@@ -38,9 +39,9 @@ pub use self::life::State;
 use self::{
     arrive::Arrivals,
     echo::Echo,
-    interest::{Interest, Wire},
+    interest::{Interest, Listeners, Wire},
     keeper::Keeper,
-    life::Life,
+    life::{Life, Past},
     plane::Plane,
     publish::Publisher,
     read::Reader,
@@ -88,6 +89,10 @@ pub struct Broker {
     pub pod: Arc<str>,
     /// How it is.
     pub state: watch::Receiver<State>,
+    /// What the server complains of, while it does.
+    pub complaint: watch::Receiver<Option<String>>,
+    /// To be told when something may not have come although the connection holds.
+    pub missed: Arc<Notify>,
     /// The pods, once this one is among them.
     pub plane: Arc<OnceLock<Plane>>,
     streams: Arc<Streams>,
@@ -112,7 +117,8 @@ pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, Conn
     let url = config.borrow().spec.broker.nats.as_ref().map(|it| it.url.clone());
     let url = url.unwrap_or_default();
     let history_bytes = config.borrow().spec.broker.history_bytes.bytes();
-    let (client, events) = client::connect(&url, &names, &pod, config.clone()).await?;
+    let (refusals, refusals_seen) = watch::channel(0);
+    let (client, events) = client::connect(&url, &names, &pod, config.clone(), refusals).await?;
     let streams = Arc::new(Streams::new(client.clone(), names.clone(), history_bytes));
     let reader = Arc::new(Reader::new(
         client.clone(),
@@ -125,19 +131,24 @@ pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, Conn
     let echo = Echo::new(client.clone(), &names, &pod);
     let (wire, wire_seen) = watch::channel(Wire::Down);
     let (state, state_seen) = watch::channel(State::Connecting);
+    let (complaint, complaint_seen) = watch::channel(None);
+    let missed = Arc::new(Notify::new());
+    let arrivals = Arc::new(Arrivals {
+        client: client.clone(),
+        streams: Arc::clone(&streams),
+        metrics: Arc::clone(&metrics),
+        config: config.clone(),
+    });
     let interest = Interest {
         client: client.clone(),
-        names: names.clone(),
-        arrivals: Arc::new(Arrivals {
-            client: client.clone(),
-            streams: Arc::clone(&streams),
-            metrics: Arc::clone(&metrics),
-            config: config.clone(),
-        }),
         route: route.clone(),
         wishes: orders.wishes(),
         echo: echo.clone(),
         wire: wire_seen,
+        refusals: refusals_seen,
+        listeners: Listeners::new(client.clone(), names.clone(), arrivals, route.clone()),
+        young: VecDeque::new(),
+        refused: None,
     };
     let keeper = Keeper {
         config: config.clone(),
@@ -153,16 +164,18 @@ pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, Conn
         config,
         events,
         streams: Arc::clone(&streams),
-        echo,
+        echo: echo.clone(),
         connected: orders.connected(),
         wire,
         state,
+        complaint,
         route,
         metrics,
-        was_there: false,
-        told: None,
+        missed: Arc::clone(&missed),
+        past: Past::default(),
     };
     let plane = Arc::new(OnceLock::new());
+    tasks.spawn(echo.run());
     tasks.spawn(pages(client.clone(), Arc::clone(&reader)));
     tasks.spawn(interest.run());
     tasks.spawn(keeper.run());
@@ -177,7 +190,8 @@ pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, Conn
         tasks: JoinSet::new(),
     };
     tasks.spawn(publisher.run(orders));
-    Ok(Broker { client, names, pod, state: state_seen, plane, streams })
+    let (state, complaint) = (state_seen, complaint_seen);
+    Ok(Broker { client, names, pod, state, complaint, missed, plane, streams })
 }
 
 /// Hands the reader what comes for it.

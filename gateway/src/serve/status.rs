@@ -60,9 +60,10 @@ impl Node {
             BrokerKind::Memory => Broker { kind: "Memory", connected: true, problem: None },
             BrokerKind::Nats => {
                 let state = shared.as_ref().map(|it| it.state.borrow().clone());
+                let complaint = || shared.as_ref()?.complaint.borrow().clone();
                 let problem = match &state {
                     Some(nats::State::Refused(problem)) => Some(problem.clone()),
-                    _ => None,
+                    _ => complaint(),
                 };
                 let connected = state == Some(nats::State::Connected);
                 Broker { kind: "NATS", connected, problem }

@@ -142,9 +142,11 @@ impl Pool {
         let shared = Arc::clone(&self.shared);
         Route::new(move |notice| {
             let topic = match &notice {
-                Notice::Came(topic, _) | Notice::Listening(topic, _) | Notice::Roster(topic, _) => {
-                    topic.clone()
-                }
+                Notice::Came(topic, _)
+                | Notice::Listening(topic, _)
+                | Notice::Settled(topic, _)
+                | Notice::Refused(topic, _)
+                | Notice::Roster(topic, _) => topic.clone(),
                 Notice::PodLost(_) | Notice::Lost | Notice::Back { .. } => {
                     for worker in 0..shared.workers.len() {
                         let heard = Heard::Notice(notice.clone());

@@ -288,11 +288,18 @@ impl Follow {
         }
     }
 
-    /// Something may have been published that does not come; [`ask`](Self::ask) says what to ask for.
-    pub fn look(&mut self) {
-        if let State::Live(place) = self.state {
-            self.state = State::Filling { place, seen: 0, tries: 0 };
-        }
+    /// As if the broker had been lost and were back.
+    pub fn begin_anew(&mut self) {
+        self.lost();
+        self.back();
+    }
+
+    /// Something may have been published that does not come: whether the stream is to be asked, which is
+    /// not so where it is asked already.
+    pub fn look(&mut self) -> bool {
+        let State::Live(place) = self.state else { return false };
+        self.state = State::Filling { place, seen: 0, tries: 0 };
+        true
     }
 
     /// Somebody is subscribed without a position: to be told when there is one.

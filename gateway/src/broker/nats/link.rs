@@ -140,14 +140,18 @@ pub enum Notice {
     Came(Topic, Arrived),
     /// From now on what is published to a topic comes here, as this wish wanted.
     Listening(Topic, u64),
+    /// Every server of the cluster knows by now that what is published to a topic is to come here.
+    Settled(Topic, u64),
+    /// What is published to a topic does not come here: the server refuses that. It is tried again.
+    Refused(Topic, u64),
     /// Another pod tells who came to a channel or went.
     Roster(Topic, Bytes),
     /// A pod is lost, and everybody who was there with it.
     PodLost(Arc<str>),
     /// The broker is lost: what is published now does not come here.
     Lost,
-    /// The broker is back, and everything that is wanted comes again. Where it was a break, what was
-    /// published meanwhile did not come; otherwise only streams may have begun anew.
+    /// The broker is back, or was there all the time, and everything that is wanted comes. Where it was a
+    /// break, something that was published may not have come; otherwise only streams may have begun anew.
     Back {
         /// Whether it was a break.
         is_break: bool,
@@ -169,9 +173,8 @@ impl Route {
         (self.0)(notice);
     }
 
-    /// Has everything asked for again, as if the broker had been lost and were back.
+    /// Has everything asked for again; where it `is_break`, as if the broker had been lost and were back.
     pub fn begin_anew(&self, is_break: bool) {
-        self.tell(Notice::Lost);
         self.tell(Notice::Back { is_break });
     }
 }

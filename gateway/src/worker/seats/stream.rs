@@ -24,6 +24,8 @@ impl Worker {
         match heard {
             Heard::Notice(Notice::Came(topic, arrived)) => self.came(&topic, arrived),
             Heard::Notice(Notice::Listening(topic, wish)) => self.listening(&topic, wish),
+            Heard::Notice(Notice::Settled(topic, wish)) => self.settled(&topic, wish),
+            Heard::Notice(Notice::Refused(topic, wish)) => self.refused(&topic, wish),
             Heard::Notice(Notice::Roster(topic, event)) => self.told(&topic, &event),
             Heard::Notice(Notice::PodLost(pod)) => self.pod_lost(&pod),
             Heard::Notice(Notice::Lost) => self.broker_lost(),
@@ -55,10 +57,15 @@ impl Worker {
         self.hand_on(&publication, to);
     }
 
-    /// What is published to a topic comes here from now on.
+    /// What is published to a topic comes here from now on; where that is said again, it did not meanwhile.
     pub(super) fn listening(&mut self, topic: &Topic, wish: u64) {
         let Some(seat) = self.seat(topic).filter(|it| it.wish == wish) else { return };
-        seat.is_listening = true;
+        let is_again = mem::replace(&mut seat.is_listening, true);
+        match &mut seat.follow {
+            Some(followed) if is_again => followed.follow.begin_anew(),
+            Some(followed) => followed.follow.back(),
+            None => seat.is_owed |= is_again,
+        }
         let to = seat.interest;
         if mem::take(&mut seat.is_owed) {
             // Who began before that may have missed something.
@@ -66,13 +73,41 @@ impl Worker {
             self.tell_workers(to, || Message::Reset(reset.clone()));
         }
         let Some(seat) = self.seat(topic) else { return };
-        let waiting = mem::take(&mut seat.waiting);
-        let is_asked_for = waiting.is_empty();
-        for attach in waiting {
+        for attach in mem::take(&mut seat.waiting) {
             self.begin(attach);
         }
-        if is_asked_for {
+        if self.seat(topic).is_some_and(|it| !it.is_asking()) {
             self.ask_stream(topic);
+        }
+    }
+
+    /// What other servers did not send here before they knew of us is asked for.
+    fn settled(&mut self, topic: &Topic, wish: u64) {
+        let Some(seat) = self.seat(topic).filter(|it| it.wish == wish && it.is_listening) else {
+            return;
+        };
+        if let Some(followed) = &mut seat.follow
+            && followed.follow.look()
+        {
+            self.ask_stream(topic);
+        }
+    }
+
+    /// What is published does not come here: who waits cannot begin, and who stays is told now, and again
+    /// when it comes.
+    fn refused(&mut self, topic: &Topic, wish: u64) {
+        let Some(seat) = self.seat(topic).filter(|it| it.wish == wish) else { return };
+        match &mut seat.follow {
+            Some(followed) => followed.follow.lost(),
+            None => seat.is_owed = true,
+        }
+        let (to, waiting) = (seat.interest, mem::take(&mut seat.waiting));
+        if mem::take(&mut seat.is_listening) {
+            let reset = Reset { topic: topic.clone(), to, position: None };
+            self.tell_workers(to, || Message::Reset(reset.clone()));
+        }
+        for attach in waiting {
+            self.cannot_begin(attach);
         }
     }
 
@@ -176,7 +211,7 @@ impl Worker {
         let mut topics = Vec::new();
         for (topic, seat) in &mut seats.topics {
             if let Some(followed) = &mut seat.follow {
-                followed.follow.back();
+                followed.follow.begin_anew();
                 topics.push(topic.clone());
             }
         }

@@ -124,8 +124,7 @@ impl Subscriber {
     }
 
     fn breaks(&mut self, model: &Model) {
-        self.follow.lost();
-        self.follow.back();
+        self.follow.begin_anew();
         self.ask(model);
     }
 
@@ -225,8 +224,9 @@ proptest! {
                 Event::Again => last.into_iter().for_each(|it| subscriber.came(&model, it)),
                 Event::Break => subscriber.breaks(&model),
                 Event::Look => {
-                    subscriber.follow.look();
-                    subscriber.ask(&model);
+                    if subscriber.follow.look() {
+                        subscriber.ask(&model);
+                    }
                 }
                 Event::Answer(is_early) => subscriber.answer(&model, is_early),
                 Event::Anew => {

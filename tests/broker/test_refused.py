@@ -1,0 +1,73 @@
+"""An account of NATS that takes only so many subscriptions: nobody is told `subscribed` who hears nothing."""
+
+import pytest
+
+from client import enter
+from gateway import eventually
+from hub import SPEC, Hub
+from nats import PASSWORD, Nats, account
+from tokens import token
+
+pytestmark = pytest.mark.pods
+
+CHANNELS = [f"{kind}.{i}" for i in range(25) for kind in ("kept", "public")]
+
+
+
+def crowded(subscriptions):
+    return account("chat").replace("jetstream: enabled", f"jetstream: enabled\n limits: {{max_subs: {subscriptions}}}", 1)
+
+
+@pytest.fixture
+def full(tmp_path):
+    """Two pods at a server that takes 40 subscriptions of both."""
+    nats = Nats(tmp_path / "nats", accounts=crowded(40))
+    nats.start().wait_until_ready()
+    (tmp_path / "pods").mkdir()
+    hub = Hub(tmp_path / "pods", "chat", {"urls": [nats.url], "ports": [nats.port], "password": PASSWORD}, SPEC)
+    try:
+        hub.start(2)
+        yield nats, hub
+    finally:
+        hub.kill()
+        nats.kill()
+
+
+def subscribe(client, channels):
+    """To as many as can be; which."""
+    answers = {channel: client.ask("subscribe", channel=channel) for channel in channels}
+    assert all(it == "unavailable" or it["channel"] for it in answers.values()), answers
+    return {channel for channel, it in answers.items() if it != "unavailable"}
+
+
+def hears(client, publisher, channels):
+    """Whether what another pod publishes comes on every one of these; that it does not without a `gap` is wrong."""
+    for channel in channels:
+        assert publisher.ask("message", channel=channel, data=channel)["channel"] == channel
+    missing, lost = set(channels), set()
+    while missing - lost:
+        told = client.get(5)
+        if told["type"] == "gap":
+            # What was subscribed of late may be: the server says late what it refuses.
+            lost.add(told["payload"]["channel"])
+        else:
+            assert told["payload"]["data"] == told["payload"]["channel"]
+            missing.discard(told["payload"]["data"])
+    return not missing
+
+
+def test_who_is_subscribed_hears_and_who_cannot_be_is_told(full):
+    _, hub = full
+    with enter(hub.a, token()) as alice, enter(hub.b, token("bob")) as bob:
+        heard = subscribe(alice, CHANNELS)
+
+        assert 5 <= len(heard) < len(CHANNELS)
+        hears(alice, bob, heard)
+        status = hub.a.status()["broker"]
+        assert status["connected"] and "maximum subscriptions exceeded" in status["problem"]
+
+        for channel in sorted(heard)[:9]:
+            alice.ask("unsubscribe", channel=channel)
+        room = {"public.other", "kept.other"}
+        eventually(lambda: subscribe(alice, room) == room, "there is room for others", 10)
+        eventually(lambda: hears(alice, bob, {*sorted(heard)[9:], *room}), "all of them are heard", 10)
