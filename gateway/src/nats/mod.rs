@@ -16,6 +16,7 @@ mod life;
 pub mod plane;
 mod publish;
 mod read;
+pub mod refusal;
 pub mod revocations;
 mod store;
 pub mod streams;
