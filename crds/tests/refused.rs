@@ -397,6 +397,20 @@ fn what_may_be_a_secret_is_not_quoted() {
 }
 
 #[test]
+fn credentials_in_the_url_of_nats_are_told_where_they_belong() {
+    for url in ["nats://bob:hunter2@b", "nats://a,tls://hunter2@b:4222"] {
+        assert_eq!(
+            findings(&format!("broker: {{type: NATS, nats: {{url: \"{url}\"}}}}")),
+            [
+                "spec.broker.nats.url: has a user, password or token in it, which belong in the Secret that \
+              credentialsSecretName names; must be nats:// or tls:// with host and port, several joined by commas: \
+              nats://nats:4222"
+            ]
+        );
+    }
+}
+
+#[test]
 fn a_text_that_is_no_manifest_is_refused_as_a_whole() {
     let check = |text: &str, expected: &[&str]| {
         let found: Vec<_> = check(text).iter().map(ToString::to_string).collect();

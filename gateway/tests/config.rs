@@ -224,6 +224,35 @@ async fn a_secret_that_is_missing_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_missing_secret_for_nats_is_told_with_every_choice() {
+    let folders = Folders::new(
+        "  broker: {type: NATS, nats: {url: \"nats://nats:4222\", credentialsSecretName: chat-nats}}\n",
+    );
+    let (watcher, watched) = open(folders.source()).unwrap();
+    let _watcher = tokio::spawn(watcher.run());
+    let missing =
+        || -> Vec<_> { watched.state.borrow().missing.iter().map(|it| it.described()).collect() };
+
+    time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(
+        missing(),
+        [
+            "chat-nats/nats.creds (or user and password, or token; ca.crt beside any of them, or alone)"
+        ]
+    );
+
+    // Whoever has begun with one choice is told the rest of that one.
+    folders.secret("chat-nats", "user", "chat");
+    time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(missing(), ["chat-nats/password"]);
+
+    folders.secret("chat-nats", "password", "a-password");
+    time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(missing(), [""; 0]);
+    assert!(complete(watched).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_secret_that_is_broken_at_start_is_waited_for_and_said() {
     let folders = Folders::new(WITH_KEYS);
     folders.secret("chat-jwt", "old", "short");

@@ -253,5 +253,5 @@ fn unusable(files: &[SecretFile], problem: &str) -> Finding {
 /// What to say of a file that is not there and never was.
 pub(super) fn not_there(file: &SecretFile) -> Finding {
     let right = "the Secret has to be there, with this file in it";
-    Finding { value: file.to_string(), ..finding(&file.field, "not there", right) }
+    Finding { value: file.described(), ..finding(&file.field, "not there", right) }
 }

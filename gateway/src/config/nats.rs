@@ -53,7 +53,10 @@ pub enum CredentialsError {
     Ca,
 }
 
-/// The files that belong together, out of those that are there.
+/// What a Secret may have in place of `nats.creds`.
+pub(super) const INSTEAD: &str = "user and password, or token; ca.crt beside any of them, or alone";
+
+/// The files that belong together, out of those that are there; none where none is.
 pub(super) fn files(has: impl Fn(&str) -> bool) -> Vec<&'static str> {
     let mut files = if has("nats.creds") {
         vec!["nats.creds"]
@@ -61,11 +64,8 @@ pub(super) fn files(has: impl Fn(&str) -> bool) -> Vec<&'static str> {
         vec!["user", "password"]
     } else if has("token") {
         vec!["token"]
-    } else if has("ca.crt") {
-        Vec::new()
     } else {
-        // Nothing is there: the first choice is what is missing.
-        return vec!["nats.creds"];
+        Vec::new()
     };
     if has("ca.crt") {
         files.push("ca.crt");

@@ -36,6 +36,8 @@ pub struct SecretFile {
     pub key: String,
     /// The field of the manifest that names the file or the Secret.
     pub field: String,
+    /// The files that would do instead; empty where none would.
+    pub instead: &'static str,
 }
 
 /// `chat-tls/tls.crt`
@@ -47,7 +49,16 @@ impl fmt::Display for SecretFile {
 
 impl SecretFile {
     fn new(secret: &str, key: &str, field: impl Into<String>) -> Self {
-        Self { secret: secret.to_owned(), key: key.to_owned(), field: field.into() }
+        Self { secret: secret.to_owned(), key: key.to_owned(), field: field.into(), instead: "" }
+    }
+
+    /// The file, and what would do instead: `chat-nats/nats.creds (or token)`.
+    pub fn described(&self) -> String {
+        if self.instead.is_empty() {
+            self.to_string()
+        } else {
+            format!("{self} (or {})", self.instead)
+        }
     }
 }
 
@@ -80,7 +91,12 @@ pub(super) fn nats(
 ) -> Option<Vec<SecretFile>> {
     let secret = spec.broker.nats.as_ref()?.credentials_secret_name.as_ref()?;
     let file = |key: &str| SecretFile::new(secret, key, "spec.broker.nats.credentialsSecretName");
-    Some(super::nats::files(|key| has(&file(key))).into_iter().map(file).collect())
+    let files = super::nats::files(|key| has(&file(key)));
+    if files.is_empty() {
+        // The first choice is what is missing, and whoever takes another one should hear of it too.
+        return Some(vec![SecretFile { instead: super::nats::INSTEAD, ..file("nats.creds") }]);
+    }
+    Some(files.into_iter().map(file).collect())
 }
 
 /// The keys of the server API.

@@ -251,7 +251,14 @@ fn log(before: &State, state: &State, secrets: &Path) {
     }
     let path = |file: &SecretFile| secrets.join(file.to_string()).display().to_string();
     for file in state.missing.iter().filter(|file| !before.missing.contains(file)) {
-        warn!(event = "secret_missing", path = path(file), field = file.field, "not there");
+        let instead = (!file.instead.is_empty()).then_some(file.instead);
+        warn!(
+            event = "secret_missing",
+            path = path(file),
+            field = file.field,
+            instead,
+            "not there"
+        );
     }
     for file in state.vanished.iter().filter(|file| !before.vanished.contains(file)) {
         warn!(event = "secret_vanished", path = path(file), field = file.field, "gone");

@@ -23,6 +23,7 @@ use tokio::{
     task,
 };
 
+use super::tried::Tried;
 use crate::{
     broker::nats::names::Names,
     config::{
@@ -56,6 +57,17 @@ const EVENTS_MAX: usize = 4_096;
 /// What happens to the connection, as the client tells it.
 pub type Events = mpsc::Receiver<Event>;
 
+/// A connection that is looked for.
+#[derive(Debug)]
+pub struct Connecting {
+    /// Its client.
+    pub client: Client,
+    /// What happens to it.
+    pub events: Events,
+    /// Why no server can be used, with the servers that were tried.
+    pub unreachable: watch::Receiver<Option<String>>,
+}
+
 /// Begins to connect, and goes on until it succeeds and whenever it is lost. `refusals` counts what the
 /// server says against subscriptions.
 pub async fn connect(
@@ -64,11 +76,14 @@ pub async fn connect(
     pod: &str,
     config: watch::Receiver<Arc<Config>>,
     refusals: watch::Sender<u64>,
-) -> Result<(Client, Events), ConnectError> {
+) -> Result<Connecting, ConnectError> {
     let servers: Vec<ServerAddr> = url.split(',').filter_map(|url| url.parse().ok()).collect();
     let (sender, events) = mpsc::channel(EVENTS_MAX);
     let is_private = url.contains("tls://") || credentials(&config).roots.is_some();
     let logins = config.clone();
+    let tried = Arc::new(Tried::new());
+    let unreachable = tried.problem();
+    let rounds = Arc::clone(&tried);
     let options = ConnectOptions::with_auth_callback(move |nonce| {
         let auth = auth(&credentials(&logins).login, &nonce);
         async move { auth }
@@ -84,15 +99,22 @@ pub async fn connect(
     .reconnect_delay_callback(backoff)
     .require_tls(is_private)
     .tls_client_config(tls(config).await)
+    .reconnect_to_server_callback(move |servers, _| {
+        rounds.begins(servers);
+        // The client's own choice is right.
+        async { None }
+    })
     .event_callback(move |event| {
         if is_about_subscriptions(&event) {
             refusals.send_modify(|it| *it += 1);
         }
-        // Refused only when the process is about to end and nobody listens, or beyond `EVENTS_MAX`.
-        let _ = sender.try_send(event);
-        async {}
+        let (sender, tried) = (sender.clone(), Arc::clone(&tried));
+        async move {
+            // Refused only when the process is about to end and nobody listens, or beyond `EVENTS_MAX`.
+            let _ = sender.try_send(tried.complete(event).await);
+        }
     });
-    Ok((options.connect(servers).await?, events))
+    Ok(Connecting { client: options.connect(servers).await?, events, unreachable })
 }
 
 /// Whether the server refuses to hand something on: beyond a limit of the account, or without the right.

@@ -20,6 +20,7 @@ pub mod refusal;
 pub mod revocations;
 mod store;
 pub mod streams;
+mod tried;
 
 use std::{
     collections::VecDeque,
@@ -39,6 +40,7 @@ use tokio::{
 pub use self::life::State;
 use self::{
     arrive::Arrivals,
+    client::Connecting,
     echo::Echo,
     interest::{Interest, Listeners, Wire},
     keeper::Keeper,
@@ -94,6 +96,8 @@ pub struct Broker {
     pub complaint: watch::Receiver<Option<String>>,
     /// To be told when something may not have come although the connection holds.
     pub missed: Arc<Notify>,
+    /// Why no server can be used, with the servers that were tried.
+    pub unreachable: watch::Receiver<Option<String>>,
     /// The pods, once this one is among them.
     pub plane: Arc<OnceLock<Plane>>,
     streams: Arc<Streams>,
@@ -119,7 +123,8 @@ pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, Conn
     let url = url.unwrap_or_default();
     let history_bytes = config.borrow().spec.broker.history_bytes.bytes();
     let (refusals, refusals_seen) = watch::channel(0);
-    let (client, events) = client::connect(&url, &names, &pod, config.clone(), refusals).await?;
+    let Connecting { client, events, unreachable } =
+        client::connect(&url, &names, &pod, config.clone(), refusals).await?;
     let streams = Arc::new(Streams::new(client.clone(), names.clone(), history_bytes));
     let reader = Arc::new(Reader::new(
         client.clone(),
@@ -192,7 +197,7 @@ pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, Conn
     };
     tasks.spawn(publisher.run(orders));
     let (state, complaint) = (state_seen, complaint_seen);
-    Ok(Broker { client, names, pod, state, complaint, missed, plane, streams })
+    Ok(Broker { client, names, pod, state, complaint, unreachable, missed, plane, streams })
 }
 
 /// Hands the reader what comes for it.

@@ -115,8 +115,9 @@ pub fn explained(server_error: &str) -> Option<String> {
                 "NATS takes no subject of so many parts as {subject}: raise max_subscription_tokens of the server, or leave it out"
             ));
         }
+        // A line of the log ends after some 256 bytes, and a channel's name may be as long: what to do comes first.
         return Some(format!(
-            "NATS does not let the gateway's user {verb} {subject}: allow it to {verb} {} ({RIGHTS})",
+            "NATS must let the gateway's user {verb} {} ({RIGHTS}): it refuses {subject}",
             allowance(&subject)
         ));
     }
@@ -174,40 +175,40 @@ mod tests {
         check(
             r#"nats: Permissions Violation for Publish to "$JS.API.STREAM.INFO.headgate_default_chat_a_2E_2A""#,
             &[
-                "publish to $JS.API.STREAM.INFO.headgate_default_chat_a_2E_2A:",
-                "allow it to publish to $JS.API.STREAM.INFO.* (",
+                "it refuses $JS.API.STREAM.INFO.headgate_default_chat_a_2E_2A",
+                "user publish to $JS.API.STREAM.INFO.* (",
             ],
         );
         check(
             r#"Permissions Violation for Publish to "$JS.API.STREAM.NAMES""#,
-            &["allow it to publish to $JS.API.STREAM.NAMES ("],
+            &["user publish to $JS.API.STREAM.NAMES ("],
         );
         check(
             r#"Permissions Violation for Publish to "$JS.API.CONSUMER.MSG.NEXT.headgate_default_chat__revocations.xyz""#,
-            &["allow it to publish to $JS.API.CONSUMER.MSG.NEXT.> ("],
+            &["user publish to $JS.API.CONSUMER.MSG.NEXT.> ("],
         );
         check(
             r#"Permissions Violation for Publish to "headgate.default.chat.live.room""#,
-            &["allow it to publish to headgate.default.chat.> ("],
+            &["user publish to headgate.default.chat.> ("],
         );
         check(
             r#"Permissions Violation for Subscription to "headgate.default.chat.inbox.ab12.page.>""#,
             &[
-                "subscribe to headgate.default.chat.inbox.ab12.page.>:",
-                "to headgate.default.chat.> (",
+                "it refuses headgate.default.chat.inbox.ab12.page.>",
+                "user subscribe to headgate.default.chat.> (",
             ],
         );
         check(
             r#"Permissions Violation for Subscription to "headgate.default.chat.pods" using queue "q""#,
-            &["allow it to subscribe to headgate.default.chat.> ("],
+            &["user subscribe to headgate.default.chat.> ("],
         );
         check(
             r#"Permissions Violation for Subscription to "headgate.default.chat.pods" (sid "12")"#,
-            &["allow it to subscribe to headgate.default.chat.> ("],
+            &["user subscribe to headgate.default.chat.> ("],
         );
         check(
             r#"Permissions Violation for Publish with Reply of "headgate.default.chat.inbox.a.1""#,
-            &["allow it to subscribe to headgate.default.chat.> ("],
+            &["user subscribe to headgate.default.chat.> ("],
         );
         check(
             r#"Permissions Violation for Subscription to "headgate.default.chat.live.a", too many tokens"#,
@@ -261,6 +262,13 @@ mod tests {
             &made("maximum consumers limit reached (code 400, error code 10026)"),
             &["consumers"],
         );
+    }
+
+    #[test]
+    fn what_to_do_fits_into_a_line_of_the_log() {
+        for (words, right) in OTHERS {
+            assert!(right.len() <= 250, "{words}: {} bytes", right.len());
+        }
     }
 
     #[test]

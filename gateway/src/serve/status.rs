@@ -60,10 +60,15 @@ impl Node {
             BrokerKind::Memory => Broker { kind: "Memory", connected: true, problem: None },
             BrokerKind::Nats => {
                 let state = shared.as_ref().map(|it| it.state.borrow().clone());
-                let complaint = || shared.as_ref()?.complaint.borrow().clone();
                 let problem = match &state {
                     Some(nats::State::Refused(problem)) => Some(problem.clone()),
-                    _ => complaint(),
+                    Some(nats::State::Connecting | nats::State::Lost) => {
+                        shared.as_ref().and_then(|it| it.unreachable.borrow().clone())
+                    }
+                    Some(nats::State::Connected) => {
+                        shared.as_ref().and_then(|it| it.complaint.borrow().clone())
+                    }
+                    None => None,
                 };
                 let connected = state == Some(nats::State::Connected);
                 Broker { kind: "NATS", connected, problem }
@@ -98,17 +103,22 @@ impl Node {
         let state = self.state.borrow();
         let missing = state.missing.iter().map(|file| Reason {
             code: "secret_missing",
-            message: format!("waiting for the Secret {file}, which {} names", file.field),
+            message: format!(
+                "waiting for the Secret {}, which {} names",
+                file.described(),
+                file.field
+            ),
         });
         let findings = state.refusal.iter().flat_map(|refusal| &refusal.findings);
         let refused =
             findings.map(|finding| Reason { code: "config_refused", message: finding.to_string() });
         let mut reasons: Vec<_> = missing.chain(refused).take(FINDINGS_MAX).collect();
         if self.broker.borrow().is_some() {
-            let message = self.broker_status().problem.unwrap_or_else(|| {
-                "waiting for NATS, which spec.broker.nats.url names; the log says what it answers"
-                    .to_owned()
-            });
+            let waiting = "waiting for NATS, which spec.broker.nats.url names";
+            let message = self
+                .broker_status()
+                .problem
+                .map_or_else(|| waiting.to_owned(), |problem| format!("{waiting}: {problem}"));
             reasons.push(Reason { code: "broker", message });
         }
         if reasons.is_empty() {

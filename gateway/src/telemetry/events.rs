@@ -54,7 +54,7 @@ pub const EVENTS: &[Event] = &[
     event(
         "broker_unreachable",
         "warn",
-        "NATS cannot be reached: `error`. It is tried again, with growing waits and at every server of `broker.nats.url`; each reason is told once.",
+        "NATS cannot be reached: `error`, with each server that was tried and why it was not this one. It is tried again, with growing waits and at every server of `broker.nats.url`; each reason is told once.",
     ),
     event(
         "broker_refused",
@@ -168,7 +168,7 @@ pub const EVENTS: &[Event] = &[
     event(
         "secret_missing",
         "warn",
-        "A Secret that the manifest names (`field`) is not at `path`. A gateway that was never ready waits for it.",
+        "A Secret that the manifest names (`field`) is not at `path`; `instead` has the files that would do as well. A gateway that was never ready waits for it.",
     ),
     event(
         "secret_vanished",

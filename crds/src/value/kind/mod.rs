@@ -221,6 +221,12 @@ impl Kind {
             Self::UrlPath => text.starts_with('/') && text.bytes().all(grammar::is_path_byte),
             Self::HttpsUrl => text.strip_prefix("https://").is_some_and(grammar::is_url_rest),
             Self::HttpUrl => grammar::is_http_url(text),
+            Self::NatsUrl if text.contains('@') => {
+                return Some(
+                    "has a user, password or token in it, which belong in the Secret that credentialsSecretName names"
+                        .to_owned(),
+                );
+            }
             Self::NatsUrl => text.split(',').all(grammar::is_nats_url),
             Self::Hostname => grammar::is_object_name(text.strip_prefix("*.").unwrap_or(text)),
             Self::Image => !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic()),
