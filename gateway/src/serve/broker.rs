@@ -56,27 +56,35 @@ impl Shared {
         let dropped = Arc::new(move |it: Dropped| counts.broker_drop(it.label()));
         let plane = fleet::join(client.clone(), names.clone(), local, dropped, tasks).await?;
         let _ = joined.set(plane.clone());
-        tasks.spawn(watch_pods(plane.alive(), route, Arc::clone(&local.metrics)));
+        let state = self.broker.state.clone();
+        tasks.spawn(watch_pods(plane.alive(), state, route, Arc::clone(&local.metrics)));
         Ok(plane)
     }
 }
 
-/// Tells the workers which pods are lost.
+/// Tells the workers which pods are lost, and counts those that can be reached.
 async fn watch_pods(
     mut alive: watch::Receiver<Vec<Arc<str>>>,
+    mut state: watch::Receiver<State>,
     route: Route,
     metrics: Arc<Metrics>,
 ) {
     let mut before = Vec::new();
     loop {
         let now = alive.borrow_and_update().clone();
-        // This one is not among them.
-        metrics.broker_pods.set(i64::try_from(now.len() + 1).unwrap_or(i64::MAX));
+        // Without the broker nothing is known of the others, and each pod is alone with its clients.
+        let is_connected = *state.borrow_and_update() == State::Connected;
+        let others = if is_connected { now.len() } else { 0 };
+        metrics.broker_pods.set(i64::try_from(others + 1).unwrap_or(i64::MAX));
         for lost in before.iter().filter(|it| !now.contains(it)) {
             route.tell(Notice::PodLost(Arc::clone(lost)));
         }
         before = now;
-        if alive.changed().await.is_err() {
+        let changed = tokio::select! {
+            changed = alive.changed() => changed,
+            changed = state.changed() => changed,
+        };
+        if changed.is_err() {
             return;
         }
     }
@@ -127,4 +135,49 @@ pub async fn start(
     // The sender lives as long as the process.
     let _ = state.wait_for(|it| *it == State::Connected).await;
     Ok(Some(Shared { broker, link, began, route }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{sync::mpsc, time::timeout};
+
+    use super::*;
+
+    async fn becomes(metrics: &Metrics, pods: i64) {
+        let seen = async {
+            while metrics.broker_pods.get() != pods {
+                tokio::task::yield_now().await;
+            }
+        };
+        let seen = timeout(Duration::from_secs(5), seen).await;
+        assert!(seen.is_ok(), "{} pods instead of {pods} after 5 s", metrics.broker_pods.get());
+    }
+
+    #[tokio::test]
+    async fn a_pod_without_the_broker_counts_itself_alone_and_takes_nobody_for_lost() {
+        let others: Vec<Arc<str>> = vec!["a".into(), "b".into()];
+        let (alive, alive_seen) = watch::channel(others);
+        let (state, state_seen) = watch::channel(State::Connected);
+        let (told, mut notices) = mpsc::unbounded_channel();
+        let route = Route::new(move |notice| told.send(notice).unwrap());
+        let metrics = Arc::new(Metrics::new());
+        let watching = watch_pods(alive_seen, state_seen, route, Arc::clone(&metrics));
+        let watching = tokio::spawn(watching);
+        becomes(&metrics, 3).await;
+
+        state.send_replace(State::Lost);
+        becomes(&metrics, 1).await;
+        state.send_replace(State::Connected);
+        becomes(&metrics, 3).await;
+        assert!(notices.try_recv().is_err());
+
+        alive.send_replace(vec!["b".into()]);
+        becomes(&metrics, 2).await;
+        assert!(matches!(notices.try_recv(), Ok(Notice::PodLost(pod)) if *pod == *"a"));
+
+        drop(alive);
+        assert!(timeout(Duration::from_secs(5), watching).await.is_ok(), "it ends within 5 s");
+    }
 }

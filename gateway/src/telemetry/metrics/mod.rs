@@ -74,7 +74,7 @@ pub struct Metrics {
     pub broker_rtt_seconds: Histogram,
     /// Holes between pods that could not be filled.
     pub broker_gaps: IntCounter,
-    /// Pods of the gateway that are alive.
+    /// Pods of the gateway that this one can reach, itself among them.
     pub broker_pods: IntGauge,
     broker_dropped: Family,
 }
@@ -162,7 +162,7 @@ impl Metrics {
                 "Holes in what pods share that no stream could fill; clients were told by a gap.",
             ),
             broker_pods: register
-                .gauge("broker_pods", "Pods of the gateway that are alive, this one among them."),
+                .gauge("broker_pods", "Pods of the gateway that this one can reach, itself among them; 1 while the broker is lost."),
             broker_dropped: register.family(
                 "broker_dropped_total",
                 "Messages from the broker that were dropped, by reason.",
