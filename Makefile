@@ -147,7 +147,10 @@ load: ## 10,000 connections and deliveries a second, a storm of handshakes, 100,
 
 MEASURE = cargo build --release --locked -p headgate-gateway -p headgate-tests && $(TARGET)/release/$(1) --gateway $(RELEASE) --nats-server $(NATS)
 MINUTES ?= 3
+# The faults that break wires, which have namespaces of the network for that.
+WIRES = $(if $(FAULT),$(findstring partition,$(FAULT))$(findstring slow,$(FAULT)),all)
 faults: $(NATS) ## Break NATS, gateways and the wires between them under 1,000 clients, as root; FAULT=nats-kill,partition and MINUTES=3 narrow
+	$(if $(WIRES),tests/tools/network.sh)
 	$(call MEASURE,faults) --minutes $(MINUTES) $(if $(FAULT),--fault $(FAULT))
 
 faults-ci: $(NATS) ## Three of the faults, for half a minute each
