@@ -194,6 +194,8 @@ def test_a_missing_secret_keeps_the_gateway_not_ready_until_it_appears(start):
     missing = gateway.wait_for("secret_missing")
     assert missing["path"] == str(gateway.secrets / "jwt" / "hmac")
     assert gateway.http("GET", "/livez")[0] == 200
+    status, answer = gateway.http("GET", "/api/v1/stats")
+    assert (status, answer["error"]["code"]) == (503, "unavailable"), "the API's keys are still to come: worth another try"
     gateway.secret("jwt", hmac=SECRET)
     gateway.secret("api", **{"api-key": API_KEY})
     gateway.wait_until_listening()

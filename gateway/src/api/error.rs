@@ -27,7 +27,7 @@ pub enum ApiError {
     /// No API key, or one that does not count.
     #[error("this needs the header Authorization: Bearer <a key of spec.api.keySecretName>")]
     Unauthorized,
-    /// There are no API keys.
+    /// The manifest has no server API.
     #[error("the server API is off: name a Secret with the key api-key in spec.api.keySecretName")]
     Off,
     /// Something that the request names is not there.
@@ -76,6 +76,12 @@ impl ApiError {
     /// A channel whose rule has `presence: Disabled`.
     pub const fn no_presence() -> Self {
         Self::NotFound("presence: the rule of this channel has none")
+    }
+
+    /// What there is to say before the workers run, and when they are gone.
+    pub fn starting() -> Self {
+        let words = "the gateway is starting or has stopped: /readyz says what it waits for";
+        Self::Unavailable(words.to_owned())
     }
 
     /// The gateway was silent for too long.

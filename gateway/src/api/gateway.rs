@@ -214,7 +214,7 @@ pub trait Gateway: Send + Sync + 'static {
     /// Every metric in the Prometheus text format 0.0.4.
     fn metrics(&self) -> String;
 
-    /// The keys that count now; none switches the server API off.
+    /// The keys that count now.
     fn api_keys(&self) -> ApiKeys;
 
     /// `spec.maxMessageSize` as it is now.

@@ -9,25 +9,40 @@ use subtle::{Choice, ConstantTimeEq};
 
 use super::error::ApiError;
 
-/// The keys that count, several while they are rotated.
+/// The keys that count now.
 #[derive(Clone, Default)]
-pub struct ApiKeys(Vec<[u8; 32]>);
+pub enum ApiKeys {
+    /// The manifest has no server API.
+    #[default]
+    Off,
+    /// The Secret with the keys has not been read yet.
+    Awaited,
+    /// These, several while they are rotated; none where the last one was removed.
+    Known(Digests),
+}
+
+/// What keys are compared by.
+#[derive(Clone)]
+pub struct Digests(Vec<[u8; 32]>);
 
 impl ApiKeys {
     /// Takes the keys of a Secret.
     pub fn new<K: AsRef<[u8]>>(keys: impl IntoIterator<Item = K>) -> Self {
-        Self(keys.into_iter().map(|key| Sha256::digest(key).into()).collect())
+        Self::Known(Digests(keys.into_iter().map(|key| Sha256::digest(key).into()).collect()))
     }
 
     /// Whether the request may use the server API.
     ///
     /// # Errors
     ///
-    /// [`ApiError::Off`] without keys, [`ApiError::Unauthorized`] for any other header.
+    /// [`ApiError::Off`] without the API, [`ApiError::Unavailable`] while its keys are awaited,
+    /// [`ApiError::Unauthorized`] for any other header.
     pub fn check(&self, headers: &http::HeaderMap) -> Result<(), ApiError> {
-        if self.0.is_empty() {
-            return Err(ApiError::Off);
-        }
+        let Digests(keys) = match self {
+            Self::Off => return Err(ApiError::Off),
+            Self::Awaited => return Err(ApiError::starting()),
+            Self::Known(digests) => digests,
+        };
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let (Some(value), None) = (values.next(), values.next()) else {
             return Err(ApiError::Unauthorized);
@@ -35,7 +50,7 @@ impl ApiKeys {
         let shown = bearer(value).ok_or(ApiError::Unauthorized)?;
         let digest: [u8; 32] = Sha256::digest(shown).into();
         let equals = |found: Choice, key: &[u8; 32]| found | key.ct_eq(&digest);
-        let is_known = self.0.iter().fold(Choice::from(0), equals);
+        let is_known = keys.iter().fold(Choice::from(0), equals);
         if bool::from(is_known) { Ok(()) } else { Err(ApiError::Unauthorized) }
     }
 }
@@ -49,7 +64,18 @@ fn bearer(value: &HeaderValue) -> Option<&[u8]> {
 /// Prints nothing of the keys.
 impl std::fmt::Debug for ApiKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ApiKeys({})", self.0.len())
+        match self {
+            Self::Off => f.write_str("Off"),
+            Self::Awaited => f.write_str("Awaited"),
+            Self::Known(digests) => write!(f, "Known({digests:?})"),
+        }
+    }
+}
+
+/// Prints their number.
+impl std::fmt::Debug for Digests {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0.len())
     }
 }
 
@@ -88,12 +114,12 @@ mod tests {
     }
 
     #[test]
-    fn without_keys_the_api_is_off() {
-        check(&[], &["Bearer "], Err(ApiError::Off));
+    fn a_removed_key_leaves_an_api_that_nobody_may_use() {
+        check(&[], &["Bearer "], Err(ApiError::Unauthorized));
     }
 
     #[test]
     fn keys_are_not_printed() {
-        assert_eq!(format!("{:?}", ApiKeys::new(["secret"])), "ApiKeys(1)");
+        assert_eq!(format!("{:?}", ApiKeys::new(["secret"])), "Known(1)");
     }
 }

@@ -98,7 +98,7 @@ impl From<Unavailable> for ApiError {
 impl Node {
     fn pool(&self) -> Result<Pool, ApiError> {
         let running = self.running.borrow();
-        running.as_ref().map(|it| it.pool.clone()).ok_or_else(starting)
+        running.as_ref().map(|it| it.pool.clone()).ok_or_else(ApiError::starting)
     }
 
     fn config(&self) -> Option<Arc<Config>> {
@@ -147,7 +147,7 @@ impl Node {
 
     fn fleet(&self) -> Result<Fleet, ApiError> {
         let running = self.running.borrow();
-        let Running { pool, plane, .. } = running.as_ref().ok_or_else(starting)?;
+        let Running { pool, plane, .. } = running.as_ref().ok_or_else(ApiError::starting)?;
         let local = Local { pool: pool.clone(), metrics: Arc::clone(&self.metrics) };
         Ok(Fleet { local, plane: plane.clone() })
     }
@@ -346,17 +346,16 @@ impl Gateway for Node {
     }
 
     fn api_keys(&self) -> ApiKeys {
-        let config = self.config();
-        ApiKeys::new(config.iter().flat_map(|it| &it.api_keys).map(Secret::bytes))
+        if self.document.spec.api.key_secret_name.is_none() {
+            return ApiKeys::Off;
+        }
+        self.config().map_or(ApiKeys::Awaited, |config| {
+            ApiKeys::new(config.api_keys.iter().map(Secret::bytes))
+        })
     }
 
     fn message_bytes_max(&self) -> usize {
         let bytes = self.config().map_or(0, |it| it.spec.max_message_size.bytes());
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
-}
-
-/// What there is to say before the workers run, and when they are gone.
-pub fn starting() -> ApiError {
-    ApiError::Unavailable("the gateway is starting or has stopped".to_owned())
 }

@@ -7,11 +7,12 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use tracing::warn;
 
-use super::node::{self, Node};
+use super::node::Node;
 use crate::{
     api::{
         Internal,
         answer::{self, Answer},
+        error::ApiError,
         gateway::{Gateway, Page as ListPage, Scope},
         server::Peer,
     },
@@ -36,7 +37,7 @@ impl Page {
         {
             let (parts, body) = request.into_parts();
             if let Some(asked) = console.asked(&parts, peer) {
-                let unavailable = || answer::refusal(&node::starting());
+                let unavailable = || answer::refusal(&ApiError::starting());
                 let shown = self.show(console, asked).await;
                 return shown
                     .map_or_else(unavailable, |it| it.map(|body| Full::new(body).boxed_unsync()));

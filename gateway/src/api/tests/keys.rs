@@ -44,7 +44,18 @@ async fn a_refusal_names_the_scheme() {
 }
 
 #[tokio::test]
-async fn without_keys_the_api_is_off_and_says_how_to_switch_it_on() {
+async fn keys_that_are_not_read_yet_are_to_be_waited_for() {
+    let fake = || Fake { keys: ApiKeys::Awaited.into(), ..Fake::default() };
+    let words = "the gateway is starting or has stopped: /readyz says what it waits for";
+    check_refused(fake(), request("GET", "/api/v1/stats", ""), 503, "unavailable", words).await;
+
+    let answer = Internal::new(fake().into()).answer(request("GET", "/api/v1/stats", "")).await;
+
+    assert_eq!(answer.headers()[header::RETRY_AFTER], "1");
+}
+
+#[tokio::test]
+async fn without_an_api_in_the_manifest_it_is_off_and_says_how_to_switch_it_on() {
     let fake = Fake { keys: ApiKeys::default().into(), ..Fake::default() };
     let words =
         "the server API is off: name a Secret with the key api-key in spec.api.keySecretName";
