@@ -226,7 +226,8 @@ async fn a_secret_that_is_missing_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn a_missing_secret_for_nats_is_told_with_every_choice() {
     let folders = Folders::new(
-        "  broker: {type: NATS, nats: {url: \"nats://nats:4222\", credentialsSecretName: chat-nats}}\n",
+        "  auth: {mode: Disabled}\n  \
+         broker: {type: NATS, nats: {url: \"nats://nats:4222\", credentialsSecretName: chat-nats}}\n",
     );
     let (watcher, watched) = open(folders.source()).unwrap();
     let _watcher = tokio::spawn(watcher.run());

@@ -69,7 +69,9 @@ impl ErrorCode {
             Self::RateLimited => "too many messages: not executed",
             Self::TokenInvalid => "token refused: the old one goes on",
             Self::EpochChanged => "the channel began anew: positions of before do not count",
-            Self::Unavailable => "the outcome is not known: try again with the same key",
+            Self::Unavailable => {
+                "no answer, so what came of it is not known: try again, and a publication with the same key"
+            }
         }
     }
 
