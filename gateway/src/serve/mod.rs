@@ -33,12 +33,14 @@ use crate::{
         start::{Base, capacity, follow, start},
     },
     config::{Config, document::Document},
+    console::Console,
     jwks,
     nats::{self, plane::Plane},
     worker::{
         key::Names,
         pool::{Pool, Start, Started},
         settings::Settings,
+        shared::House,
     },
 };
 
@@ -58,34 +60,9 @@ pub async fn serve(options: Serve) -> ExitCode {
 
 async fn try_serve(options: Serve) -> Result<(), ExitCode> {
     let mut signals = Signals::listen();
-    let Base { log, watched, metrics, traces, otlp, files_max, mut essential, sending } =
-        start(&options)?;
-    let internal = bind(options.internal_listen).await?;
-    let internal_address = internal.local_addr().unwrap_or(options.internal_listen);
-    let (console, house) = page::console(options.console, internal_address).map_err(|error| {
-        complain(&error);
-        ExitCode::from(exit::USAGE)
-    })?;
-    log_start(&watched.document, internal_address);
-    let node_metrics = Arc::clone(&metrics);
-    let (phase, phase_seen) = watch::channel(Phase::Starting);
-    let (running, running_seen) = watch::channel(None);
-    let (broker_told, broker_seen) = watch::channel(None);
-    let node = Node {
-        document: Arc::clone(&watched.document),
-        state: watched.state.clone(),
-        running: running_seen,
-        phase: phase_seen,
-        full: window::watch(Arc::clone(&metrics), &mut essential),
-        metrics: Arc::clone(&metrics),
-        traces: traces.clone(),
-        log: log.handle(),
-        began: Instant::now(),
-        broker: broker_seen,
-    };
-    let page = Page { routes: Internal::new(Arc::new(node)), console: console.clone() };
-    let answer = move |request| page.clone().answer(request);
-    essential.spawn(server::serve(internal, answer, std::future::pending()));
+    let mut base = start(&options)?;
+    let port = Port::open(&options, &mut base).await?;
+    let Base { log, watched, metrics, traces, otlp, files_max, mut essential, sending } = base;
 
     let config = tokio::select! {
         config = watched.complete() => config.ok_or_else(|| ExitCode::from(exit::INTERNAL))?,
@@ -93,17 +70,17 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
     };
     let names = Names::new(fastrand::u32(..));
     let shared = tokio::select! {
-        shared = broker::start(&config, names, &metrics, &broker_told, &mut essential) => shared?,
+        shared = broker::start(&config, names, &metrics, &port.broker, &mut essential) => shared?,
         () = signals.any() => return Ok(()),
     };
     let (keys, keep) = jwks::keep(config.clone());
     let Started { pool, address, threads } = listen(Start {
         listen: options.listen,
         settings: settings(&config, &keys.verifier, files_max),
-        metrics,
+        metrics: Arc::clone(&metrics),
         traces,
         asks: keys.asks.clone(),
-        house,
+        house: port.house,
         echo: options.conformance_echo,
         link: shared.as_ref().map(|it| it.link.clone()),
         names,
@@ -111,7 +88,7 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
     })?;
     essential.spawn(follow(config.clone(), log.handle(), otlp));
     essential.spawn(keep.run());
-    let local = Local { pool: pool.clone(), metrics: Arc::clone(&node_metrics) };
+    let local = Local { pool: pool.clone(), metrics };
     let plane = tokio::select! {
         plane = join(shared.as_ref(), &local, &mut essential) => plane?,
         () = signals.any() => return Ok(()),
@@ -119,21 +96,10 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
     let nats = shared.map(|it| it.broker);
     essential.spawn(apply(pool.clone(), config.clone(), keys.verifier.clone(), files_max, nats));
     let alive = essential.spawn(alive(pool.clone()));
-    let now = Running {
-        pool: pool.clone(),
-        config: config.clone(),
-        public: address,
-        keys: keys.state.clone(),
-        plane: plane.clone(),
-    };
-    running.send_replace(Some(now));
-    phase.send_replace(Phase::Serving);
-    let workers = threads.len();
-    info!(event = "listening", public = %address, internal = %internal_address, workers, "listening");
-    info!(event = "ready", "ready");
-    if let Some(console) = &console {
-        info!(event = "console", url = console.url(), "open this page in a browser");
-    }
+    let now = Running { pool, config, public: address, keys: keys.state.clone(), plane };
+    port.running.send_replace(Some(now.clone()));
+    port.phase.send_replace(Phase::Serving);
+    log_ready(address, port.address, threads.len(), port.console.as_deref());
 
     tokio::select! {
         () = signals.any() => {}
@@ -144,14 +110,62 @@ async fn try_serve(options: Serve) -> Result<(), ExitCode> {
     }
     // From here on workers end because they are told to.
     alive.abort();
-    let spec = Arc::clone(&config.borrow().spec);
-    drain::drain(&pool, &phase, &spec, &mut signals).await;
-    if let Some(plane) = &plane {
-        plane.bye().await;
-    }
-    let ending = Ending { pool, threads, running, essential, sending };
+    now.leave(&port.phase, &mut signals).await;
+    let ending = Ending { pool: now.pool, threads, running: port.running, essential, sending };
     ending.end().await;
     Ok(())
+}
+
+/// The internal port, which answers from the start, and what it is told.
+struct Port {
+    address: SocketAddr,
+    phase: watch::Sender<Phase>,
+    running: watch::Sender<Option<Running>>,
+    broker: watch::Sender<Option<nats::Broker>>,
+    console: Option<Arc<Console>>,
+    house: Option<House>,
+}
+
+impl Port {
+    async fn open(options: &Serve, base: &mut Base) -> Result<Self, ExitCode> {
+        let listener = bind(options.internal_listen).await?;
+        let address = listener.local_addr().unwrap_or(options.internal_listen);
+        let (console, house) = page::console(options.console, address).map_err(|error| {
+            complain(&error);
+            ExitCode::from(exit::USAGE)
+        })?;
+        log_start(&base.watched.document, address);
+        let (phase, phase_seen) = watch::channel(Phase::Starting);
+        let (running, running_seen) = watch::channel(None);
+        let (broker, broker_seen) = watch::channel(None);
+        let node = Node {
+            document: Arc::clone(&base.watched.document),
+            state: base.watched.state.clone(),
+            running: running_seen,
+            phase: phase_seen,
+            full: window::watch(Arc::clone(&base.metrics), &mut base.essential),
+            metrics: Arc::clone(&base.metrics),
+            traces: base.traces.clone(),
+            log: base.log.handle(),
+            began: Instant::now(),
+            broker: broker_seen,
+        };
+        let page = Page { routes: Internal::new(Arc::new(node)), console: console.clone() };
+        let answer = move |request| page.clone().answer(request);
+        base.essential.spawn(server::serve(listener, answer, std::future::pending()));
+        Ok(Self { address, phase, running, broker, console, house })
+    }
+}
+
+impl Running {
+    /// Lets the clients go, then tells the other pods.
+    async fn leave(&self, phase: &watch::Sender<Phase>, signals: &mut Signals) {
+        let spec = Arc::clone(&self.config.borrow().spec);
+        drain::drain(&self.pool, phase, &spec, signals).await;
+        if let Some(plane) = &self.plane {
+            plane.bye().await;
+        }
+    }
 }
 
 /// What is left when everybody has gone.
@@ -188,6 +202,14 @@ fn log_start(document: &Document, internal: SocketAddr) {
         %internal,
         "starting"
     );
+}
+
+fn log_ready(public: SocketAddr, internal: SocketAddr, workers: usize, console: Option<&Console>) {
+    info!(event = "listening", %public, %internal, workers, "listening");
+    info!(event = "ready", "ready");
+    if let Some(console) = console {
+        info!(event = "console", url = console.url(), "open this page in a browser");
+    }
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, ExitCode> {

@@ -52,16 +52,16 @@ impl Local {
     pub(super) fn new(metrics: Arc<Metrics>) -> Self {
         Self {
             sizes: Sizes::default(),
-            connection_seconds: metrics.connection_seconds.local(),
-            handling_seconds: metrics.handling_seconds.local(),
-            delivery_seconds: metrics.delivery_seconds.local(),
-            batch_messages: metrics.batch_messages.local(),
+            connection_seconds: metrics.connections.seconds.local(),
+            handling_seconds: metrics.messages.handling_seconds.local(),
+            delivery_seconds: metrics.messages.delivery_seconds.local(),
+            batch_messages: metrics.messages.batch_messages.local(),
             opened: 0,
             delivered: 0,
-            refused: metrics.refused.tally(),
-            closed: metrics.closed.tally(),
-            received: metrics.received.tally(),
-            errors: metrics.errors.tally(),
+            refused: metrics.connections.refused.tally(),
+            closed: metrics.connections.closed.tally(),
+            received: metrics.messages.received.tally(),
+            errors: metrics.messages.errors.tally(),
             flushed: Sizes::default(),
             metrics,
         }
@@ -74,12 +74,12 @@ impl Local {
 
     /// Counts a refusal, by its label.
     pub fn refused(&mut self, label: &str) {
-        self.refused.add(self.metrics.refused.index(label));
+        self.refused.add(self.metrics.connections.refused.index(label));
     }
 
     /// Counts a connection that ended after `seconds`.
     pub fn closed(&mut self, reason: CloseReason, seconds: f64) {
-        self.closed.add(self.metrics.closed.index(reason.label()));
+        self.closed.add(self.metrics.connections.closed.index(reason.label()));
         self.connection_seconds.observe(seconds, 1);
     }
 
@@ -90,7 +90,7 @@ impl Local {
 
     /// Counts an error that a client was answered with.
     pub fn error(&mut self, code: ErrorCode) {
-        self.errors.add(self.metrics.errors.index(code.code()));
+        self.errors.add(self.metrics.messages.errors.index(code.code()));
     }
 
     /// Counts publications written to `times` sockets, `seconds` after they were accepted.
@@ -102,16 +102,16 @@ impl Local {
     /// Moves everything to where a scrape sees it.
     pub fn flush(&mut self) {
         let metrics = &*self.metrics;
-        metrics.opened.inc_by(mem::take(&mut self.opened));
-        metrics.delivered.inc_by(mem::take(&mut self.delivered));
-        metrics.refused.absorb(&mut self.refused);
-        metrics.closed.absorb(&mut self.closed);
-        metrics.received.absorb(&mut self.received);
-        metrics.errors.absorb(&mut self.errors);
-        metrics.connection_seconds.absorb(&mut self.connection_seconds);
-        metrics.handling_seconds.absorb(&mut self.handling_seconds);
-        metrics.delivery_seconds.absorb(&mut self.delivery_seconds);
-        metrics.batch_messages.absorb(&mut self.batch_messages);
+        metrics.connections.opened.inc_by(mem::take(&mut self.opened));
+        metrics.messages.delivered.inc_by(mem::take(&mut self.delivered));
+        metrics.connections.refused.absorb(&mut self.refused);
+        metrics.connections.closed.absorb(&mut self.closed);
+        metrics.messages.received.absorb(&mut self.received);
+        metrics.messages.errors.absorb(&mut self.errors);
+        metrics.connections.seconds.absorb(&mut self.connection_seconds);
+        metrics.messages.handling_seconds.absorb(&mut self.handling_seconds);
+        metrics.messages.delivery_seconds.absorb(&mut self.delivery_seconds);
+        metrics.messages.batch_messages.absorb(&mut self.batch_messages);
         self.flush_sizes();
     }
 
@@ -121,8 +121,8 @@ impl Local {
             self.sizes;
         let metrics = &*self.metrics;
         let was = mem::replace(&mut self.flushed, self.sizes);
-        metrics.serving.add(i64::from(serving) - i64::from(was.serving));
-        metrics.draining.add(i64::from(draining) - i64::from(was.draining));
+        metrics.connections.serving.add(i64::from(serving) - i64::from(was.serving));
+        metrics.connections.draining.add(i64::from(draining) - i64::from(was.draining));
         metrics.subscriptions.add(change(was.subscriptions, subscriptions));
         metrics.channels.add(change(was.channels, channels));
         metrics.queue_messages.add(change(was.queue_messages, queue_messages));

@@ -63,7 +63,8 @@ fn what_a_worker_counts_shows_after_its_flush() {
 #[test]
 fn sizes_are_the_sum_over_the_workers_that_live() {
     let metrics = Arc::new(Metrics::new());
-    let serving = |metrics: &Metrics| metrics.serving.get() + metrics.draining.get();
+    let serving =
+        |metrics: &Metrics| metrics.connections.serving.get() + metrics.connections.draining.get();
     let mut first = metrics.local();
     let mut second = metrics.local();
 
