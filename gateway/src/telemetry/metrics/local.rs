@@ -55,7 +55,7 @@ impl Local {
             connection_seconds: metrics.connections.seconds.local(),
             handling_seconds: metrics.messages.handling_seconds.local(),
             delivery_seconds: metrics.messages.delivery_seconds.local(),
-            batch_messages: metrics.messages.batch_messages.local(),
+            batch_messages: metrics.messages.batch.local(),
             opened: 0,
             delivered: 0,
             refused: metrics.connections.refused.tally(),
@@ -111,7 +111,7 @@ impl Local {
         metrics.connections.seconds.absorb(&mut self.connection_seconds);
         metrics.messages.handling_seconds.absorb(&mut self.handling_seconds);
         metrics.messages.delivery_seconds.absorb(&mut self.delivery_seconds);
-        metrics.messages.batch_messages.absorb(&mut self.batch_messages);
+        metrics.messages.batch.absorb(&mut self.batch_messages);
         self.flush_sizes();
     }
 

@@ -25,7 +25,7 @@ pub(super) struct Messages {
     pub(super) errors: Family,
     pub(super) handling_seconds: Histogram,
     pub(super) delivery_seconds: Histogram,
-    pub(super) batch_messages: Histogram,
+    pub(super) batch: Histogram,
 }
 
 impl Messages {
@@ -57,7 +57,7 @@ impl Messages {
                 "From a publication accepted to its bytes handed to a subscriber's socket or queue.",
                 DELIVERY_SECONDS,
             ),
-            batch_messages: register.histogram(
+            batch: register.histogram(
                 "batch_messages",
                 "Envelopes that went out in one write.",
                 BATCH_MESSAGES,
