@@ -3,21 +3,21 @@
 //! `NATS_SERVER` names the server's binary, or `.tools/bin/nats-server` is there (`make tools`).
 //! Without it every test here fails.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
 
 use std::{
     io::{BufRead as _, BufReader},
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use async_nats::Client;
 use headgate_gateway::{
     broker::nats::{
         names::Names,
-        pods::{Opening, Told},
+        pods::{Beat, Opening, Told},
         talk::{Answer, Question, Revocation, Revoked, Stats},
         users::Verdict,
     },
@@ -25,7 +25,8 @@ use headgate_gateway::{
 };
 use tempfile::TempDir;
 use tokio::{
-    sync::mpsc,
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{interval, timeout},
 };
@@ -88,8 +89,57 @@ fn binary() -> PathBuf {
 }
 
 fn revocation(user: &str) -> Revocation {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    Revocation { revoked: Revoked::User(user.into()), expires: now + 3_600, sequence: 0 }
+    // In the year 2096.
+    Revocation { revoked: Revoked::User(user.into()), expires: 4_000_000_000, sequence: 0 }
+}
+
+/// What lies between one pod and the server, and can be cut.
+struct Way {
+    url: String,
+    is_open: watch::Sender<bool>,
+    _task: JoinSet<()>,
+}
+
+impl Way {
+    async fn to(server: &Server) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("nats://{}", listener.local_addr().unwrap());
+        let to = server.url.trim_start_matches("nats://").to_owned();
+        let is_open = watch::Sender::new(true);
+        let mut open = is_open.subscribe();
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let mut pipes = JoinSet::new();
+            loop {
+                tokio::select! {
+                    accepted = listener.accept() => {
+                        let (mut from, _) = accepted.unwrap();
+                        if *open.borrow() {
+                            let mut to = TcpStream::connect(&to).await.unwrap();
+                            pipes.spawn(async move {
+                                let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
+                            });
+                        }
+                    }
+                    changed = open.changed() => {
+                        changed.unwrap();
+                        pipes.abort_all();
+                    }
+                }
+            }
+        });
+        Self { url, is_open, _task: task }
+    }
+
+    async fn cut(&self, pod: &Pod) {
+        self.is_open.send_replace(false);
+        pod.beat_until("the broker is lost", |_| !pod.plane.is_connected()).await;
+    }
+
+    async fn mend(&self, pod: &Pod) {
+        self.is_open.send_replace(true);
+        pod.beat_until("the broker is back", |_| pod.plane.is_connected()).await;
+    }
 }
 
 /// A pod that is nothing but a plane.
@@ -102,7 +152,11 @@ struct Pod {
 
 impl Pod {
     async fn start(server: &Server, name: &str) -> Self {
-        let client = async_nats::connect(&server.url).await.unwrap();
+        Self::start_at(&server.url, name).await
+    }
+
+    async fn start_at(url: &str, name: &str) -> Self {
+        let client = async_nats::connect(url).await.unwrap();
         let (revoke, revoked) = mpsc::channel(100);
         let answer = move |question| {
             let answer = match question {
@@ -151,6 +205,21 @@ impl Pod {
         timeout(BOUND, beats).await.unwrap_or_else(|_| panic!("never: {what}"));
     }
 
+    /// Beats until somebody is refused here; says who.
+    async fn beat_until_revoked(&mut self) -> Revocation {
+        let mut ticks = interval(Duration::from_millis(20));
+        let told = async {
+            loop {
+                if let Ok(it) = self.revoked.try_recv() {
+                    return it;
+                }
+                self.beat(&[]).await;
+                ticks.tick().await;
+            }
+        };
+        timeout(BOUND, told).await.expect("somebody is refused")
+    }
+
     async fn alive(&self, pods: &[&str]) {
         let mut alive = self.plane.alive();
         let is_it = alive.wait_for(|alive| alive.iter().map(|it| &**it).eq(pods.iter().copied()));
@@ -197,6 +266,33 @@ async fn who_says_goodbye_is_gone_at_once() {
 }
 
 #[tokio::test]
+async fn a_beat_that_does_not_come_is_told_and_what_our_own_connection_lost_is_not() {
+    let server = Server::start();
+    let way = Way::to(&server).await;
+    let a = Pod::start(&server, "0000000a").await;
+    let b = Pod::start_at(&way.url, "0000000b").await;
+    let mut holes = b.plane.holes();
+    a.beat(&[]).await;
+    b.alive(&["0000000a"]).await;
+
+    way.cut(&b).await;
+    for _ in 0..3 {
+        a.beat(&[("al", &[1])]).await;
+    }
+    way.mend(&b).await;
+    a.beat(&[]).await;
+    b.beat_until("what was missed is read", |it| it.elsewhere == [("al".into(), 1)]).await;
+    assert_eq!(*holes.borrow(), 0);
+
+    let pods = Names::new("demo", "chat").own("pods");
+    for seq in [1, 3] {
+        let beat = Beat::new("0000000c".into(), seq);
+        a.client.publish(pods.clone(), beat.encode().into()).await.unwrap();
+    }
+    timeout(BOUND, holes.wait_for(|it| *it == 1)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn connections_of_a_user_are_counted_over_pods() {
     let server = Server::start();
     let a = Pod::start(&server, "0000000a").await;
@@ -240,6 +336,9 @@ async fn a_revocation_is_kept_for_pods_that_come_later() {
     let server = Server::start();
     let mut a = Pod::start(&server, "0000000a").await;
     let mut b = Pod::start(&server, "0000000b").await;
+    for pod in [&a, &b] {
+        timeout(BOUND, pod.plane.meet()).await.unwrap();
+    }
     b.beat(&[]).await;
     a.alive(&["0000000b"]).await;
 
@@ -261,6 +360,78 @@ async fn a_revocation_is_kept_for_pods_that_come_later() {
     let told = timeout(BOUND, b.revoked.recv()).await.unwrap().unwrap();
     assert_eq!(told, Revocation { sequence: 2, ..revocation("bo") });
     assert_eq!(b.client.connection_state(), async_nats::connection::State::Connected);
+}
+
+#[tokio::test]
+async fn who_was_cut_off_reads_what_a_pod_that_died_has_revoked() {
+    let server = Server::start();
+    let way = Way::to(&server).await;
+    let a = Pod::start(&server, "0000000a").await;
+    let mut b = Pod::start_at(&way.url, "0000000b").await;
+    for pod in [&a, &b] {
+        timeout(BOUND, pod.plane.meet()).await.unwrap();
+    }
+
+    way.cut(&b).await;
+    timeout(BOUND, a.plane.revoke(revocation("al"))).await.unwrap().unwrap();
+    // Nobody is left who could say that there is something to read.
+    drop(a);
+    way.mend(&b).await;
+
+    assert_eq!(b.beat_until_revoked().await.revoked, Revoked::User("al".into()));
+}
+
+#[tokio::test]
+async fn numbers_of_an_emptied_stream_end_no_catching_up() {
+    let server = Server::start();
+    let way = Way::to(&server).await;
+    let a = Pod::start(&server, "0000000a").await;
+    let mut b = Pod::start_at(&way.url, "0000000b").await;
+    for pod in [&a, &b] {
+        timeout(BOUND, pod.plane.meet()).await.unwrap();
+    }
+    b.beat(&[]).await;
+    a.alive(&["0000000b"]).await;
+    for number in 1..=5 {
+        let user = format!("old-{number}");
+        timeout(BOUND, a.plane.revoke(revocation(&user))).await.unwrap().unwrap();
+        assert_eq!(b.revoked.recv().await.unwrap().sequence, number);
+    }
+
+    let names = Names::new("demo", "chat");
+    let context = async_nats::jetstream::new(a.client.clone());
+    context.delete_stream(names.revocations()).await.unwrap();
+    way.cut(&b).await;
+    timeout(BOUND, a.plane.revoke(revocation("al"))).await.unwrap().unwrap();
+    way.mend(&b).await;
+    a.beat(&[]).await;
+
+    let told = b.beat_until_revoked().await;
+    assert_eq!(told, Revocation { sequence: 1, ..revocation("al") });
+}
+
+#[tokio::test]
+async fn a_number_that_is_made_up_ends_no_catching_up() {
+    let server = Server::start();
+    let a = Pod::start(&server, "0000000a").await;
+    let mut b = Pod::start(&server, "0000000b").await;
+    for pod in [&a, &b] {
+        timeout(BOUND, pod.plane.meet()).await.unwrap();
+    }
+    let pods = Names::new("demo", "chat").own("pods");
+    let forged = Beat { revoked: u64::MAX, ..Beat::new("0000000f".into(), 1) };
+    a.client.publish(pods, forged.encode().into()).await.unwrap();
+    b.alive(&["0000000f"]).await;
+    timeout(BOUND, a.plane.revoke(revocation("al"))).await.unwrap().unwrap();
+    assert_eq!(b.beat_until_revoked().await.sequence, 1);
+
+    // This one is stored, and nobody is asked; only a beat says so.
+    let c = Pod::start(&server, "0000000c").await;
+    timeout(BOUND, c.plane.meet()).await.unwrap();
+    timeout(BOUND, c.plane.revoke(revocation("bo"))).await.unwrap().unwrap();
+    c.beat(&[]).await;
+
+    assert_eq!(b.beat_until_revoked().await.sequence, 2);
 }
 
 #[tokio::test]

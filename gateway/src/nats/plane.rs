@@ -4,7 +4,7 @@
 //! how many were. This pod answers for itself without the broker.
 
 use std::{
-    fmt,
+    fmt, mem,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -56,7 +56,7 @@ const STORE_WITHIN: Duration = Duration::from_secs(3);
 /// How long a pod that starts listens before it knows who is there: a beat, and the way.
 const MEET: Duration = Duration::from_millis(1_250);
 
-/// How long a pod that starts waits before it tries again to read revocations.
+/// How long a pod waits before it reads revocations again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Questions that are answered at once.
@@ -125,13 +125,28 @@ struct Inner {
     echo_since: Mutex<Option<Instant>>,
     users: Mutex<Users>,
     alive: watch::Sender<Vec<Arc<str>>>,
+    holes: watch::Sender<u64>,
     waiting: Mutex<AHashMap<u64, Waiting>>,
     tokens: AtomicU64,
-    /// There is something to be read that was missed.
+    /// Counts of a pod may have to be asked for.
     missed: Notify,
     revocations: Revocations,
-    /// The last revocation that any pod knows.
-    revoked: AtomicU64,
+    /// Revocations may have to be read.
+    unread: Notify,
+    /// How the connection was when this pod looked last.
+    wire: Mutex<Wire>,
+}
+
+/// How the connection was.
+#[derive(Clone, Copy, Debug)]
+struct Wire {
+    /// How often it was made.
+    connects: u64,
+    is_connected: bool,
+}
+
+fn connects(client: &Client) -> u64 {
+    client.statistics().connects.load(Ordering::Relaxed)
 }
 
 impl fmt::Debug for Plane {
@@ -162,12 +177,14 @@ impl Plane {
             echo_since: Mutex::default(),
             users: Mutex::new(Users::new(Arc::clone(&pod))),
             alive: watch::Sender::default(),
+            holes: watch::Sender::default(),
             waiting: Mutex::default(),
             // Answers to a process before this one are not taken for answers to this one.
             tokens: AtomicU64::new(fastrand::u64(..)),
             missed: Notify::new(),
             revocations: Revocations::new(client.clone(), &names),
-            revoked: AtomicU64::new(0),
+            unread: Notify::new(),
+            wire: Mutex::new(Wire { connects: connects(&client), is_connected: true }),
             pod,
             client,
         }));
@@ -181,6 +198,7 @@ impl Plane {
         tasks.spawn(plane.clone().reply(to_all));
         tasks.spawn(plane.clone().reply(to_us));
         tasks.spawn(plane.clone().catch_up());
+        tasks.spawn(plane.clone().keep_revocations());
         Ok(plane)
     }
 
@@ -198,6 +216,12 @@ impl Plane {
         self.0.alive.subscribe()
     }
 
+    /// How many holes there were in the beats of other pods that no loss of our own connection
+    /// explains. Each one says that publications may be lost as well, without any other sign.
+    pub fn holes(&self) -> watch::Receiver<u64> {
+        self.0.holes.subscribe()
+    }
+
     /// Whether the broker can be reached.
     pub fn is_connected(&self) -> bool {
         let is_late = |since: Instant| since.elapsed() > ECHO_WITHIN;
@@ -208,10 +232,22 @@ impl Plane {
         self.0.client.connection_state() == State::Connected
     }
 
+    /// Looks whether the broker came back since the last look: what was sent meanwhile did not come.
+    fn look_back(&self) {
+        let inner = &self.0;
+        let now = Wire { connects: connects(&inner.client), is_connected: self.is_connected() };
+        let before = mem::replace(&mut *inner.wire.lock(), now);
+        if now.connects != before.connects || now.is_connected && !before.is_connected {
+            inner.revocations.reach().miss();
+            inner.peers.lock().come_back(self.now());
+        }
+    }
+
     /// Tells what there is to tell, and says what follows from what others told. Once a second.
     pub async fn beat(&self, here: Here) -> Verdict {
         let inner = &self.0;
         let Here { now, connections, limit, changed } = here;
+        self.look_back();
         self.look(self.is_connected());
         // Beats go out as long as there is a connection: it is by them that the broker is found back.
         let is_connected = self.has_connection();
@@ -220,11 +256,12 @@ impl Plane {
             users.limit(now, limit);
             users.change(changed);
             // What cannot be told now is told later, as it is then.
-            let revoked = inner.revocations.known();
-            let beats = if is_connected { users.beats(connections, revoked) } else { Vec::new() };
+            let beats = if is_connected { users.beats(connections) } else { Vec::new() };
             (beats, users.verdict())
         };
+        let (revoked_in, revoked) = inner.revocations.reach().known();
         for beat in beats {
+            let beat = Beat { revoked, revoked_in, ..beat };
             self.0.echo_since.lock().get_or_insert_with(Instant::now);
             // One that is lost leaves a hole, which the others fill.
             let told = inner.client.publish(inner.pods.clone(), beat.encode().into());
@@ -232,6 +269,7 @@ impl Plane {
         }
         if is_connected {
             inner.missed.notify_one();
+            self.read_if_behind();
         }
         verdict
     }
@@ -295,8 +333,22 @@ impl Plane {
         let sequence = stored.await.map_err(Unreachable::new)??;
         let revocation = Revocation { sequence, ..revocation };
         let gathered = self.ask(Question::Revoke(vec![revocation])).await;
-        self.0.revocations.learned(sequence);
+        self.learn(&[sequence]);
         Ok(gathered)
+    }
+
+    /// These revocations are known now.
+    fn learn(&self, sequences: &[u64]) {
+        for sequence in sequences {
+            self.0.revocations.reach().learn(*sequence);
+        }
+        self.read_if_behind();
+    }
+
+    fn read_if_behind(&self) {
+        if self.0.revocations.reach().is_behind() {
+            self.0.unread.notify_one();
+        }
     }
 
     /// Publishes a question, and collects answers until all of `others` have answered.
@@ -343,6 +395,8 @@ impl Plane {
         for pod in &lost {
             warn!(event = "pod_lost", %pod, "a pod is not heard any more");
             self.0.users.lock().lose(pod);
+            // It may have revoked somebody before it was lost, and says so no more.
+            self.0.revocations.reach().miss();
         }
         self.tell_alive();
     }
@@ -369,9 +423,12 @@ impl Plane {
     fn heard(&self, beat: &Beat) {
         if beat.pod == self.0.pod {
             *self.0.echo_since.lock() = None;
+            self.look_back();
             return;
         }
-        let heard = self.0.peers.lock().hear(self.now(), beat);
+        // First, or what our own connection lost would be taken for a hole.
+        self.look_back();
+        let heard = self.hear_peer(beat);
         let mut users = self.0.users.lock();
         match heard {
             Heard::Nothing => return,
@@ -387,11 +444,22 @@ impl Plane {
             }
         }
         drop(users);
-        self.0.revoked.fetch_max(beat.revoked, Ordering::Relaxed);
-        if self.0.revocations.is_behind(beat.revoked) {
-            self.0.missed.notify_one();
-        }
+        self.0.revocations.reach().tell(beat.revoked_in, beat.revoked);
+        self.read_if_behind();
         self.tell_alive();
+    }
+
+    fn hear_peer(&self, beat: &Beat) -> Heard {
+        let (heard, holes) = {
+            let mut peers = self.0.peers.lock();
+            (peers.hear(self.now(), beat), peers.holes())
+        };
+        let is_hole = self.0.holes.send_if_modified(|told| mem::replace(told, holes) != holes);
+        if is_hole {
+            info!(event = "pod_missed", pod = %beat.pod, "something that a pod sent was lost on the way");
+            self.0.revocations.reach().miss();
+        }
+        heard
     }
 
     async fn receive(self, mut answers: Subscriber) {
@@ -454,16 +522,29 @@ impl Plane {
             Some(Question::Revoke(revocations)) => {
                 let sequences: Vec<_> = revocations.iter().map(|it| it.sequence).collect();
                 let answer = (self.0.answer)(Question::Revoke(revocations)).await;
-                for it in sequences {
-                    self.0.revocations.learned(it);
-                }
+                self.learn(&sequences);
                 answer
             }
             Some(question) => (self.0.answer)(question).await,
         }
     }
 
-    /// Reads what was missed, whenever something was.
+    /// Reads revocations whenever there may be one that is not known.
+    async fn keep_revocations(self) {
+        loop {
+            self.0.unread.notified().await;
+            if !self.0.revocations.reach().is_behind() {
+                continue;
+            }
+            if let Err(error) = self.read_revocations().await {
+                debug!(event = "revocations_not_read", %error, "cannot read revocations now");
+            }
+            // Whatever others make up, it is not read more often.
+            sleep(RETRY).await;
+        }
+    }
+
+    /// Asks for the counts that were missed, whenever some were.
     async fn catch_up(self) {
         loop {
             self.0.missed.notified().await;
@@ -472,11 +553,6 @@ impl Plane {
                 if self.read_counts(&pod).await {
                     self.0.users.lock().filled(&pod, hole);
                 }
-            }
-            if self.0.revocations.is_behind(self.0.revoked.load(Ordering::Relaxed))
-                && let Err(error) = self.read_revocations().await
-            {
-                debug!(event = "revocations_not_read", %error, "cannot read revocations now");
             }
         }
     }
@@ -501,11 +577,10 @@ impl Plane {
     }
 
     async fn read_revocations(&self) -> Result<(), Unreachable> {
-        let sought = self.0.revoked.load(Ordering::Relaxed);
         let take = |revocations| async {
             let _ = (self.0.answer)(Question::Revoke(revocations)).await;
         };
-        self.0.revocations.read(sought, take).await
+        self.0.revocations.read(take).await
     }
 }
 

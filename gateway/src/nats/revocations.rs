@@ -1,28 +1,28 @@
 //! Revocations that every pod knows: one small stream, a subject for each one.
 //!
-//! It is read at the start, and again where another pod knows more. The newest hundred thousand are
-//! kept, each until it expires where the server can do that (NATS 2.11).
-
-use std::sync::atomic::{AtomicU64, Ordering};
+//! It is read at the start, and again whenever [`Reach`] says that there may be more. The newest
+//! hundred thousand are kept, each until it expires where the server can do that (NATS 2.11).
 
 use async_nats::{
     Client, HeaderMap, header,
     jetstream::{
         self,
-        consumer::{AckPolicy, DeliverPolicy, pull},
+        consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull},
         stream::{Config, DiscardPolicy, StorageType, Stream},
     },
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::StreamExt as _;
+use parking_lot::{Mutex, MutexGuard};
 use sha2::{Digest as _, Sha256};
 use tracing::info;
 
-use super::streams::{create, is_missing};
+use super::streams::{create, epoch, is_missing};
 use crate::{
     auth::revocations::REVOCATIONS_MAX,
     broker::nats::{
         names::Names,
+        reach::Reach,
         talk::{Revocation, Revoked},
     },
 };
@@ -53,10 +53,9 @@ pub struct Revocations {
     context: jetstream::Context,
     stream: String,
     subjects: String,
-    /// The last that was read, and all before it.
-    known: AtomicU64,
-    /// The last that was looked for.
-    sought: AtomicU64,
+    reach: Mutex<Reach>,
+    /// Held while the stream is read: what one reading knows the next one need not read.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Revocations {
@@ -66,25 +65,14 @@ impl Revocations {
             context: jetstream::new(client),
             stream: names.revocations(),
             subjects: names.own("revocations"),
-            known: AtomicU64::new(0),
-            sought: AtomicU64::new(0),
+            reach: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
         }
     }
 
-    /// The last revocation that this pod knows, and all before it.
-    pub fn known(&self) -> u64 {
-        self.known.load(Ordering::Relaxed)
-    }
-
-    /// Whether there is one that this pod does not know.
-    pub fn is_behind(&self, sequence: u64) -> bool {
-        sequence > self.known() && sequence > self.sought.load(Ordering::Relaxed)
-    }
-
-    /// This one is known now; those before it may not be.
-    pub fn learned(&self, sequence: u64) {
-        let next = |known: u64| (sequence == known + 1).then_some(sequence);
-        let _ = self.known.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+    /// How far the stream is known. For a few lines: the lock is held as long as this lives.
+    pub fn reach(&self) -> MutexGuard<'_, Reach> {
+        self.reach.lock()
     }
 
     /// Keeps one; back with its place when the server has stored it. `now` in seconds since 1970.
@@ -105,63 +93,101 @@ impl Revocations {
         Ok(stored.map_err(Unreachable::new)?.await.map_err(Unreachable::new)?.sequence)
     }
 
-    /// Reads what came after the last that is known, at most `sought` if another pod knows that;
-    /// gives them to `take` in batches.
+    /// Reads what came after the last that is known, and gives it to `take` in batches.
     ///
     /// # Errors
     ///
-    /// [`Unreachable`]; what was taken is known all the same.
+    /// [`Unreachable`]; what was taken is known all the same, and the rest is still to be read.
     pub async fn read<F: Future<Output = ()>>(
         &self,
-        sought: u64,
+        take: impl Fn(Vec<Revocation>) -> F,
+    ) -> Result<(), Unreachable> {
+        let _turn = self.turn.lock().await;
+        let reason = self.reach().look();
+        let read = self.read_on(take).await;
+        if read.is_err() {
+            self.reach().fail(&reason);
+        }
+        read
+    }
+
+    async fn read_on<F: Future<Output = ()>>(
+        &self,
         take: impl Fn(Vec<Revocation>) -> F,
     ) -> Result<(), Unreachable> {
         let stream = self.ensure().await?;
         let last = stream.cached_info().state.last_sequence;
-        if last < self.known() {
-            // It began anew.
-            self.known.store(0, Ordering::Relaxed);
+        let (_, mut known) = self.reach().known();
+        if last < known {
+            self.reach().forget();
+            known = 0;
         }
-        if last > self.known() {
-            let config = pull::Config {
-                deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.known() + 1 },
-                ack_policy: AckPolicy::None,
-                inactive_threshold: READER_TTL,
-                memory_storage: true,
-                num_replicas: 1,
-                ..pull::Config::default()
-            };
-            let reader = stream.create_consumer(config).await.map_err(Unreachable::new)?;
-            while self.known() < last && self.batch(&reader, &take).await? > 0 {}
-            self.known.fetch_max(last, Ordering::Relaxed);
-            // One that cannot be removed goes by itself.
-            let _ = stream.delete_consumer(&reader.cached_info().name).await;
+        if last == known {
+            return Ok(());
         }
-        self.sought.fetch_max(sought, Ordering::Relaxed);
+        let config = pull::Config {
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: known + 1 },
+            ack_policy: AckPolicy::None,
+            inactive_threshold: READER_TTL,
+            memory_storage: true,
+            num_replicas: 1,
+            ..pull::Config::default()
+        };
+        let reader = stream.create_consumer(config).await.map_err(Unreachable::new)?;
+        let read = self.read_all(&reader, &take).await;
+        // One that cannot be removed goes by itself.
+        let _ = stream.delete_consumer(&reader.cached_info().name).await;
+        read?;
+        // Those that are not there any more have expired, or gave way to newer ones.
+        self.reach().read(last);
         Ok(())
     }
 
-    async fn batch<F: Future<Output = ()>>(
+    /// Reads until the server says that nothing is left.
+    async fn read_all<F: Future<Output = ()>>(
         &self,
-        reader: &jetstream::consumer::PullConsumer,
+        reader: &PullConsumer,
         take: &impl Fn(Vec<Revocation>) -> F,
-    ) -> Result<usize, Unreachable> {
-        let mut messages =
-            reader.fetch().max_messages(BATCH).messages().await.map_err(Unreachable::new)?;
-        let (mut count, mut last, mut batch) = (0, 0, Vec::new());
-        while let Some(message) = messages.next().await {
-            let message = message.map_err(Unreachable::new)?;
-            count += 1;
-            last = message.info().map_err(Unreachable::new)?.stream_sequence;
-            // What is not of a gateway is left out.
-            batch.extend(parse(&message.payload, last));
+    ) -> Result<(), Unreachable> {
+        let mut left = reader.cached_info().num_pending;
+        while left > 0 {
+            left = self.batch(reader, take).await?;
         }
-        take(batch).await;
-        self.known.fetch_max(last, Ordering::Relaxed);
-        Ok(count)
+        Ok(())
     }
 
+    /// Reads some; says how many are left.
+    async fn batch<F: Future<Output = ()>>(
+        &self,
+        reader: &PullConsumer,
+        take: &impl Fn(Vec<Revocation>) -> F,
+    ) -> Result<u64, Unreachable> {
+        let mut messages =
+            reader.fetch().max_messages(BATCH).messages().await.map_err(Unreachable::new)?;
+        let (mut end, mut batch) = (None, Vec::new());
+        while let Some(message) = messages.next().await {
+            let message = message.map_err(Unreachable::new)?;
+            let info = message.info().map_err(Unreachable::new)?;
+            end = Some((info.stream_sequence, info.pending));
+            // What is not of a gateway is left out.
+            batch.extend(parse(&message.payload, info.stream_sequence));
+        }
+        // They may have expired meanwhile, and whoever reads again will see; but a server that is busy
+        // answers the same, and then they are still to come.
+        let (last, left) = end.ok_or_else(|| Unreachable::new("not all of it came"))?;
+        take(batch).await;
+        self.reach().read(last);
+        Ok(left)
+    }
+
+    /// The stream, made where it is missing, with its life noted.
     async fn ensure(&self) -> Result<Stream, Unreachable> {
+        let stream = self.find().await?;
+        self.reach().enter(epoch(stream.cached_info()).0);
+        Ok(stream)
+    }
+
+    async fn find(&self) -> Result<Stream, Unreachable> {
         match self.context.get_stream(&self.stream).await {
             Ok(stream) => return Ok(stream),
             Err(error) if is_missing(&error.kind()) => {}

@@ -11,5 +11,6 @@ pub mod roster;
 pub mod pods;
 
 pub mod peers;
+pub mod reach;
 pub mod talk;
 pub mod users;

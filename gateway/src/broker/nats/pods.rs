@@ -81,6 +81,10 @@ pub struct Beat {
     /// The last revocation that it knows, and all before it.
     #[serde(default)]
     pub revoked: u64,
+    /// The life of the stream that counts it: when that was created, in nanoseconds since 1970. 0 of
+    /// pods that do not say.
+    #[serde(default)]
+    pub revoked_in: u64,
     /// What it told of users before this is void.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub forget: bool,
@@ -101,6 +105,7 @@ impl Beat {
             seq,
             connections: 0,
             revoked: 0,
+            revoked_in: 0,
             forget: false,
             users: Vec::new(),
             bye: false,

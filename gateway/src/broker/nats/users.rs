@@ -111,7 +111,7 @@ impl Users {
     }
 
     /// The beats of this second: at least one.
-    pub fn beats(&mut self, connections: u64, revoked: u64) -> Vec<Beat> {
+    pub fn beats(&mut self, connections: u64) -> Vec<Beat> {
         let untold: Vec<_> = mem::take(&mut self.untold).into_values().collect();
         let mut forget = mem::take(&mut self.forget);
         let mut beats = Vec::new();
@@ -126,7 +126,7 @@ impl Users {
             self.seq += 1;
             let forget = mem::take(&mut forget);
             let beat = Beat::new(Arc::clone(&self.own), self.seq);
-            beats.push(Beat { connections, revoked, forget, users, ..beat });
+            beats.push(Beat { connections, forget, users, ..beat });
         }
         beats
     }

@@ -83,11 +83,11 @@ fn without_a_limit_what_was_told_is_void() {
     let mut a = limited("a", 2);
     let mut b = limited("b", 2);
     a.change([told("al", &[5])]);
-    a.beats(1, 0).iter().for_each(|it| b.hear(it));
+    a.beats(1).iter().for_each(|it| b.hear(it));
     assert_eq!(b.verdict().elsewhere, [("al".into(), 1)]);
 
     a.limit(7, 0);
-    a.beats(1, 0).iter().for_each(|it| b.hear(it));
+    a.beats(1).iter().for_each(|it| b.hear(it));
     assert_eq!(b.verdict().elsewhere, [("al".into(), 0)]);
 }
 
@@ -178,7 +178,7 @@ impl Model {
                 self.users[*pod].change([told]);
             }
             Step::Tell { pod } => {
-                for beat in self.users[*pod].beats(0, 0) {
+                for beat in self.users[*pod].beats(0) {
                     for to in (0..PODS).filter(|to| to != pod) {
                         self.on_the_way[*pod][to].push_back(beat.clone());
                     }
@@ -290,7 +290,7 @@ proptest! {
     fn pages_bring_the_whole(names in prop::collection::btree_set("[a-z]{1,200}", 0..40), stale in prop::collection::btree_set("[a-z]{1,3}", 0..10)) {
         let mut here = limited("a", 1);
         here.change(names.iter().map(|it| Told::new(it.as_str().into(), &(1..900).collect::<Vec<_>>())));
-        let beats = here.beats(0, 0);
+        let beats = here.beats(0);
         let mut there = limited("b", 1);
         let stale: Vec<_> = stale.iter().map(|it| told(it, &[1])).collect();
         there.hear(&beat("a", 0, &stale));
