@@ -38,14 +38,15 @@ def test_a_revoked_token_is_closed_and_refused_everywhere(start):
 
 def test_a_revocation_ends_with_its_time_on_every_pod(start):
     hub = start()
-    expires = int(time.time()) + 3
+    expires = int(time.time()) + 10
 
     hub.a.api("revocations", {"jti": "short", "expires": expires})
 
     for pod in hub.pods:
-        eventually(lambda: outcome(pod, token(jti="short")) == "token" or time.time() > expires, "the token is refused")
+        eventually(lambda: outcome(pod, token(jti="short")) == "token", "the token is refused")
+    assert time.time() < expires, "this machine is too slow to see the refusal before its end"
     for pod in [*hub.pods, hub.add()]:
-        eventually(lambda: outcome(pod, token(jti="short")) == "open", "the revocation has ended", 10)
+        eventually(lambda: outcome(pod, token(jti="short")) == "open", "the revocation has ended", 20)
 
 
 def test_names_of_what_is_revoked_are_only_names(start):

@@ -15,6 +15,8 @@ use crate::protocol::{encoded::Encoded, reply, topic::Topic};
 
 /// How many members are listed, and up to how many each join and leave is told.
 pub const MEMBERS_SHOWN_MAX: usize = 1000;
+/// Pods whose members are counted at most: more than any gateway has.
+const PODS_MAX: usize = 1000;
 /// How long after a connection went its `leave` is told.
 const LEAVE_DELAY: Duration = Duration::from_secs(10);
 /// The least time between two `presence_changed` of a topic.
@@ -109,7 +111,8 @@ pub struct Roster {
     /// What is told of it.
     pub mode: PresenceMode,
     members: HashMap<Arc<str>, Member, RandomState>,
-    /// How many members other pods have, as they told last.
+    /// How many members other pods have, as they told last: those that have any, at most
+    /// [`PODS_MAX`].
     elsewhere: HashMap<Box<str>, usize, RandomState>,
     /// Those who went and of whom that is not told yet, with the time for it.
     leaving: HashMap<Arc<str>, (Member, Duration), RandomState>,
@@ -146,12 +149,18 @@ impl Roster {
 
     /// How many there are, on whichever pod, as far as is known.
     fn total(&self) -> usize {
-        self.members.len() + self.elsewhere.values().sum::<usize>()
+        self.elsewhere.values().fold(self.members.len(), |sum, it| sum.saturating_add(*it))
     }
 
     /// Another pod told what happened there, and how many members it has.
     pub fn heard(&mut self, now: Duration, pod: &str, count: usize, news: News) -> Stir {
-        self.elsewhere.insert(pod.into(), count);
+        if count == 0 {
+            self.elsewhere.remove(pod);
+        } else if let Some(known) = self.elsewhere.get_mut(pod) {
+            *known = count;
+        } else if self.elsewhere.len() < PODS_MAX {
+            self.elsewhere.insert(pod.into(), count);
+        }
         match news {
             News::Changed { .. } => self.tell_changed(now),
             named => self.tell(now, named),

@@ -15,7 +15,7 @@ use std::{
 use ahash::{AHashMap, AHashSet};
 use async_nats::{Client, StatusCode, Subscriber, connection::State};
 use bytes::Bytes;
-use futures_util::{StreamExt as _, future::BoxFuture};
+use futures_util::{StreamExt as _, future::BoxFuture, stream};
 use parking_lot::Mutex;
 use tokio::{
     sync::{Notify, Semaphore, mpsc, watch},
@@ -62,6 +62,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Questions that are answered at once.
 const QUESTIONS_MAX: usize = 64;
 
+/// Pods that are asked for their counts at once.
+const PODS_ASKED_AT_ONCE: usize = 16;
+
 /// Answers to one question that may wait. More pods than that answer at once in no gateway.
 const ANSWERS_MAX: usize = 1_000;
 
@@ -88,13 +91,13 @@ pub struct Start {
 /// What this pod has to tell in a second.
 #[derive(Debug, Default)]
 pub struct Here {
-    /// The time as an opening.
+    /// The time as an opening: microseconds since 1970.
     pub now: Opening,
-    /// Connections of the pod.
+    /// Connections of the pod, of users and anonymous ones.
     pub connections: u64,
-    /// `limits.connectionsPerUser`.
+    /// `limits.connectionsPerUser`; 0 is no limit, and then no users are told.
     pub limit: usize,
-    /// Users whose connections changed.
+    /// Users whose connections changed since the last time, as they are now; each once.
     pub changed: Vec<Told>,
 }
 
@@ -135,6 +138,8 @@ struct Inner {
     unread: Notify,
     /// How the connection was when this pod looked last.
     wire: Mutex<Wire>,
+    /// Whether this pod said goodbye: held while anything is told, so that nothing comes after that.
+    is_gone: tokio::sync::Mutex<bool>,
 }
 
 /// How the connection was.
@@ -184,6 +189,7 @@ impl Plane {
             missed: Notify::new(),
             revocations: Revocations::new(client.clone(), &names),
             unread: Notify::new(),
+            is_gone: tokio::sync::Mutex::new(false),
             wire: Mutex::new(Wire { connects: connects(&client), is_connected: true }),
             pod,
             client,
@@ -243,9 +249,14 @@ impl Plane {
         }
     }
 
-    /// Tells what there is to tell, and says what follows from what others told. Once a second.
+    /// Tells what there is to tell, and says what follows from what others told. Once a second; after
+    /// [`bye`](Self::bye) nothing.
     pub async fn beat(&self, here: Here) -> Verdict {
         let inner = &self.0;
+        let is_gone = inner.is_gone.lock().await;
+        if *is_gone {
+            return Verdict::default();
+        }
         let Here { now, connections, limit, changed } = here;
         self.look_back();
         self.look(self.is_connected());
@@ -274,8 +285,10 @@ impl Plane {
         verdict
     }
 
-    /// Says that this pod goes away.
+    /// Says that this pod goes away: nothing that it told of itself counts any more.
     pub async fn bye(&self) {
+        let mut is_gone = self.0.is_gone.lock().await;
+        *is_gone = true;
         let bye = self.0.users.lock().bye();
         if self.is_connected() {
             let said = async {
@@ -549,11 +562,16 @@ impl Plane {
         loop {
             self.0.missed.notified().await;
             let holes = self.0.users.lock().holes();
-            for (pod, hole) in holes {
-                if self.read_counts(&pod).await {
-                    self.0.users.lock().filled(&pod, hole);
-                }
-            }
+            // Side by side, or pods that are made up would hold up those that answer.
+            stream::iter(holes)
+                .for_each_concurrent(PODS_ASKED_AT_ONCE, |(pod, hole)| self.fill(pod, hole))
+                .await;
+        }
+    }
+
+    async fn fill(&self, pod: Arc<str>, hole: u64) {
+        if self.read_counts(&pod).await {
+            self.0.users.lock().filled(&pod, hole);
         }
     }
 

@@ -8,12 +8,13 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::talk::check_pod;
 use crate::broker::roster::{Member, News};
 
 /// Something that a pod tells.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Told {
-    /// Which pod.
+    /// Which pod: eight hexadecimal digits.
     pub pod: String,
     /// How many members of the channel it has now.
     pub count: usize,
@@ -63,9 +64,10 @@ pub fn encode(pod: &str, count: usize, news: &News) -> Vec<u8> {
     event.to_string().into_bytes()
 }
 
-/// What another pod told; `None` where it is of no form that is known.
+/// What another pod told; `None` where it is of no form that is known, or of what is no pod's name.
 pub fn decode(event: &[u8]) -> Option<Told> {
     let Event { pod, count, join, leave } = serde_json::from_slice(event).ok()?;
+    check_pod(&pod).ok()?;
     let member = |it: Named<'_>| Member {
         user: it.user.map(|it| it.as_ref().into()),
         connection: it.connection.as_ref().into(),
@@ -96,6 +98,7 @@ mod tests {
             assert_eq!(told, Some(Told { pod: "12345678".to_owned(), count: 7, news }));
         }
         assert_eq!(decode(b"{}"), None);
+        assert_eq!(decode(&encode(&"1".repeat(9), 7, &News::Changed { total: 7 })), None);
         assert_eq!(decode(b"[]"), None);
     }
 }

@@ -224,12 +224,13 @@ impl Users {
             let elsewhere =
                 self.pods.iter().filter_map(|(pod, it)| Some((pod, it.users.get(&user)?)));
             let elsewhere: Vec<_> = elsewhere.collect();
-            let count = elsewhere.iter().map(|(_, it)| it.opened.len() + it.more).sum();
+            let counts = elsewhere.iter().map(|(_, it)| it.opened.len().saturating_add(it.more));
+            let count = counts.fold(0, usize::saturating_add);
             verdict.elsewhere.push((Arc::clone(&user), count));
             let Some(here) = self.untold.get(&user).or_else(|| self.here.get(&user)) else {
                 continue;
             };
-            if self.limit == 0 || count + here.count() <= self.limit {
+            if self.limit == 0 || count.saturating_add(here.count()) <= self.limit {
                 continue;
             }
             let mut order: Vec<_> = here.opened.iter().map(|it| (*it, &self.own)).collect();

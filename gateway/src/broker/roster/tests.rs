@@ -100,3 +100,20 @@ fn those_who_come_and_go_fast_are_not_all_remembered() {
 
     assert_eq!(roster.leaving.len(), MEMBERS_SHOWN_MAX);
 }
+
+#[test]
+fn pods_that_are_made_up_have_a_bound() {
+    let mut roster = roster(1);
+
+    for number in 0..2 * PODS_MAX {
+        roster.heard(at(1), &number.to_string(), usize::MAX, News::Changed { total: 1 });
+    }
+
+    assert_eq!(roster.elsewhere.len(), PODS_MAX);
+    assert_eq!(roster.total(), usize::MAX);
+    // Those that are known are heard on.
+    for number in 0..PODS_MAX {
+        roster.heard(at(2), &number.to_string(), 0, News::Changed { total: 1 });
+    }
+    assert_eq!(roster.total(), 1);
+}

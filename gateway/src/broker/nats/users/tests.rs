@@ -25,6 +25,18 @@ fn over(users: &mut Users) -> Vec<Opening> {
 }
 
 #[test]
+fn counts_that_are_made_up_are_as_many_as_can_be() {
+    let mut users = limited("a", 2);
+    users.change([told("al", &[10])]);
+    let many = Told { more: usize::MAX, ..told("al", &[20]) };
+
+    users.hear(&beat("b", 1, &[many.clone()]));
+    users.hear(&beat("c", 1, &[many]));
+
+    assert_eq!(users.verdict().elsewhere, [("al".into(), usize::MAX)]);
+}
+
+#[test]
 fn the_newest_beyond_the_limit_go() {
     let mut users = limited("a", 2);
     users.change([told("al", &[10, 30])]);
