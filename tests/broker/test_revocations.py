@@ -2,9 +2,41 @@
 
 import time
 
+import pytest
+
 from client import enter, outcome, refused
 from gateway import eventually
+from hub import SPEC, Hub
+from nats import PASSWORD, Nats, account
 from tokens import token
+from way import Way
+
+
+@pytest.fixture
+def separate(tmp_path):
+    """A NATS server of its own, a hub at it, and the way of the hub's pod `b` to it."""
+    nats = Nats(tmp_path / "nats", accounts=account("chat"))
+    nats.start().wait_until_ready()
+    way = Way(nats.port)
+    (tmp_path / "pods").mkdir()
+    hub = Hub(tmp_path / "pods", "chat", {"urls": [nats.url, way.url], "ports": [nats.port], "password": PASSWORD}, SPEC)
+    try:
+        hub.start(2)
+        yield nats, hub, way
+    finally:
+        hub.kill()
+        way.close()
+        nats.kill()
+
+
+def connected(pod, is_connected):
+    eventually(lambda: pod.status()["broker"]["connected"] == is_connected, f"pod {pod.internal} says connected: {is_connected}", 20)
+
+
+def revoke(pod, user):
+    """Also where another pod is cut off, which makes the answer a part."""
+    status, answer = pod.http("POST", "/api/v1/revocations", {"user": user, "expires": int(time.time()) + 600})
+    assert status == 200, answer
 
 
 def test_a_revoked_user_is_closed_and_refused_everywhere(start):
@@ -63,3 +95,39 @@ def test_names_of_what_is_revoked_are_only_names(start):
             eventually(lambda: outcome(pod, token(user)) == "token", f"{user} is refused")
         for user in ["a", "a.c", "A.B", "x" * 254]:
             assert outcome(pod, token(user)) == "open"
+
+
+@pytest.mark.pods
+def test_who_was_cut_off_reads_what_was_revoked_meanwhile(separate):
+    nats, hub, way = separate
+    with enter(hub.b, token()) as client:
+        way.cut()
+        connected(hub.b, False)
+        revoke(hub.a, "alice")
+        # Nobody is left who could say that there is something to read.
+        hub.a.kill()
+
+        way.mend()
+
+        assert client.until_closed(20) == 4504
+        assert outcome(hub.b, token()) == "token"
+
+
+@pytest.mark.pods
+def test_who_was_cut_off_reads_what_was_revoked_since_the_broker_was_emptied(separate):
+    nats, hub, way = separate
+    for number in range(5):
+        revoke(hub.a, f"old-{number}")
+    eventually(lambda: outcome(hub.b, token("old-4")) == "token", "the last one is refused")
+    nats.restart(empty=True)
+    for pod in hub.pods:
+        connected(pod, True)
+    with enter(hub.b, token()) as client:
+        way.cut()
+        connected(hub.b, False)
+        eventually(lambda: hub.a.http("POST", "/api/v1/revocations", {"user": "alice", "expires": int(time.time()) + 600})[0] == 200, "it is revoked", 20)
+
+        way.mend()
+
+        assert client.until_closed(20) == 4504
+        assert outcome(hub.b, token()) == "token"

@@ -147,7 +147,7 @@ fn counted(gathered: Gathered) -> u64 {
     gathered.answers.into_iter().map(count).fold(0, u64::saturating_add)
 }
 
-/// The connections of all pods, as one part of a list.
+/// The connections of all pods, as one part of a list: at most `limit`.
 pub fn connections(gathered: Gathered, limit: usize) -> List<Connection> {
     let lists = gathered.answers.into_iter().filter_map(|it| match it {
         Answer::Connections(list) => Some(list),
@@ -156,7 +156,7 @@ pub fn connections(gathered: Gathered, limit: usize) -> List<Connection> {
     merged(lists.collect(), limit, |it| &it.name, |_, _| {})
 }
 
-/// The channels of all pods, as one part of a list.
+/// The channels of all pods, as one part of a list: at most `limit`.
 pub fn channels(gathered: Gathered, limit: usize) -> List<Channel> {
     let lists = gathered.answers.into_iter().filter_map(|it| match it {
         Answer::Channels(list) => Some(list),

@@ -50,7 +50,7 @@ pub struct Part {
     /// Only what comes after this name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
-    /// How many at most.
+    /// How many at most; an answer holds no more than [`ANSWER_BYTES_MAX`] whatever this is.
     pub limit: usize,
 }
 
@@ -222,7 +222,7 @@ pub struct Stats {
 /// Connections of users: a part of all that a pod has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// The last beat in which the pod told of changes.
+    /// The number of the last beat that the pod has made: what comes later than this page is newer.
     pub seq: u64,
     /// In the order of the users' names.
     pub users: Vec<Told>,
