@@ -16,6 +16,7 @@ use super::{
     client::Events,
     echo::Echo,
     interest::Wire,
+    refusal,
     streams::{Bounds, Streams},
     wanted,
 };
@@ -336,6 +337,7 @@ impl Life {
 
     fn complain(&mut self, error: &ServerError) {
         let error = error.to_string();
+        let error = refusal::explained(&error).unwrap_or(error);
         let is_new = self
             .past
             .complaint

@@ -7,7 +7,11 @@ use std::{
 
 use async_nats::SubscribeError;
 use headgate_crds::v1alpha1::BrokerKind;
-use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinSet,
+    time::Instant,
+};
 use tracing::error;
 
 use super::{fleet, local::Local};
@@ -56,6 +60,7 @@ impl Shared {
         let dropped = Arc::new(move |it: Dropped| counts.broker_drop(it.label()));
         let plane = fleet::join(client.clone(), names.clone(), local, dropped, tasks).await?;
         let _ = joined.set(plane.clone());
+        tasks.spawn(watch_holes(plane.holes(), Arc::clone(&self.broker.missed)));
         let state = self.broker.state.clone();
         tasks.spawn(watch_pods(plane.alive(), state, route, Arc::clone(&local.metrics)));
         Ok(plane)
@@ -87,6 +92,14 @@ async fn watch_pods(
         if changed.is_err() {
             return;
         }
+    }
+}
+
+/// Has everything asked for again where beats of another pod are missing: what it published then may be
+/// missing too.
+async fn watch_holes(mut holes: watch::Receiver<u64>, missed: Arc<Notify>) {
+    while holes.changed().await.is_ok() {
+        missed.notify_one();
     }
 }
 
