@@ -6,7 +6,7 @@
 
 use std::{fs, os::unix::fs::symlink, path::PathBuf, sync::Arc, time::Duration};
 
-use headgate_gateway::config::{Config, ConfigError, Source, State, Watched, open};
+use headgate_gateway::config::{Config, ConfigError, SecretFile, Source, State, Watched, open};
 use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinHandle, time};
 
@@ -232,7 +232,7 @@ async fn a_missing_secret_for_nats_is_told_with_every_choice() {
     let (watcher, watched) = open(folders.source()).unwrap();
     let _watcher = tokio::spawn(watcher.run());
     let missing =
-        || -> Vec<_> { watched.state.borrow().missing.iter().map(|it| it.described()).collect() };
+        || -> Vec<_> { watched.state.borrow().missing.iter().map(SecretFile::described).collect() };
 
     time::sleep(Duration::from_secs(1)).await;
     assert_eq!(

@@ -1,17 +1,12 @@
 //! Pods that know of each other through a real NATS server.
 //!
-//! `NATS_SERVER` names the server's binary, or `.tools/bin/nats-server` is there (`make tools`).
-//! Without it every test here fails.
+//! `real_nats` says which server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should stop")]
 
-use std::{
-    io::{BufRead as _, BufReader},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+mod real_nats;
+
+use std::{sync::Arc, time::Duration};
 
 use async_nats::Client;
 use headgate_gateway::{
@@ -23,70 +18,13 @@ use headgate_gateway::{
     },
     nats::plane::{Here, Plane, Start},
 };
-use tempfile::TempDir;
+use real_nats::{BOUND, Server};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
     task::JoinSet,
     time::{interval, timeout},
 };
-
-/// Longer than anything here takes on a machine that is busy.
-const BOUND: Duration = Duration::from_secs(20);
-
-/// A server that ends with this.
-struct Server {
-    process: Child,
-    url: String,
-    _data: TempDir,
-}
-
-impl Server {
-    fn start() -> Self {
-        let binary = binary();
-        let data = tempfile::tempdir().unwrap();
-        let mut process = Command::new(binary)
-            .args(["-a", "127.0.0.1", "-p", "-1", "-js", "-sd"])
-            .arg(data.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines =
-            BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let address = lines.find_map(|line| {
-            line.split_once("Listening for client connections on ").map(|(_, it)| it.to_owned())
-        });
-        lines.find(|line| line.contains("Server is ready")).unwrap();
-        // A server whose log nobody reads would end.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { process, url: format!("nats://{}", address.unwrap()), _data: data }
-    }
-
-    fn signal(&self, signal: &str) {
-        let id = self.process.id().to_string();
-        let status = Command::new("kill").args(["-s", signal, &id]).status().unwrap();
-        assert!(status.success());
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn binary() -> PathBuf {
-    let tools = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.tools/bin/nats-server");
-    let binary = std::env::var_os("NATS_SERVER").map_or(tools, PathBuf::from);
-    assert!(
-        binary.is_file(),
-        "no {}: `make .tools/bin/nats-server` installs one, or NATS_SERVER names one",
-        binary.display()
-    );
-    binary
-}
 
 fn revocation(user: &str) -> Revocation {
     // In the year 2096.

@@ -48,7 +48,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 
 /// Messages of one subscription that may wait for its task. It never waits itself, so what comes
 /// while it does not run is all; beyond it the client says so, and clients are told of a gap.
-const SUBSCRIPTION_MAX: usize = 8_192;
+pub const SUBSCRIPTION_MAX: usize = 8_192;
 
 /// Events that may wait: more than come while streams are looked at, however often the connection is
 /// lost meanwhile.

@@ -12,7 +12,7 @@ use super::{
     echo::Echo,
     life::State,
     read::Reader,
-    streams::{Bounds, Streams},
+    streams::{Bounds, Seen, Streams},
     wanted,
 };
 use crate::{broker::nats::link::Route, config::Config, telemetry::metrics::Metrics};
@@ -61,13 +61,18 @@ impl Keeper {
         if !self.is_connected() {
             return;
         }
-        let config = Arc::clone(&self.config.borrow_and_update());
-        match self.streams.ensure(&wanted(&config), Bounds::Keep).await {
-            // What is lost meanwhile asks for everything when it is back.
-            Ok(is_other) if is_other && self.is_connected() => {
-                warn!(event = "history_new", "a stream was made anew: its history begins again");
+        let config = &mut self.config;
+        match self.streams.ensure(Bounds::Keep, || wanted(&config.borrow_and_update())).await {
+            Ok(seen) if seen > Seen::Same && self.is_connected() => {
+                if seen == Seen::Anew {
+                    warn!(
+                        event = "history_new",
+                        "a stream was made anew: its history begins again"
+                    );
+                }
                 self.route.begin_anew(false);
             }
+            // What is lost meanwhile asks for everything when it is back.
             Ok(_) => {}
             Err(error) => {
                 warn!(event = "streams_unavailable", %error, "history is not to be had now");

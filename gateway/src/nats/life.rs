@@ -141,8 +141,9 @@ impl Life {
             }
             Event::ServerError(error) => self.complain(&error),
             Event::ClientError(error) => {
-                let is_unauthorized = error
-                    == ClientError::Other(ConnectErrorKind::AuthorizationViolation.to_string());
+                let unauthorized = ConnectErrorKind::AuthorizationViolation.to_string();
+                let is_unauthorized =
+                    matches!(&error, ClientError::Other(it) if it.starts_with(&unauthorized));
                 // It tries for as long as it takes, and says so once for each reason.
                 let error = error.to_string();
                 if self.past.unreachable.as_ref() != Some(&error) {
@@ -203,6 +204,8 @@ impl Life {
     async fn greet(&mut self) {
         self.wire.send_replace(Wire::Up);
         self.past.connects = self.connects();
+        self.past.complaint = None;
+        self.complaint.send_replace(None);
         while let Err(problem) = self.prepare().await {
             // What the server said meanwhile explains it.
             while let Ok(event) = self.events.try_recv() {
@@ -210,10 +213,8 @@ impl Life {
                     return self.lost("the connection has ended");
                 }
             }
-            let problem = match &self.past.complaint {
-                Some((_, complaint)) => format!("{problem}; it says: {complaint}"),
-                None => problem,
-            };
+            let complaint = self.past.complaint.as_ref().map(|it| it.1.clone());
+            let problem = complaint.unwrap_or(problem);
             if *self.state.borrow() != State::Refused(problem.clone()) {
                 error!(event = "broker_refused", problem, "NATS cannot be used as it is");
                 self.state.send_replace(State::Refused(problem));
@@ -270,7 +271,7 @@ impl Life {
         let message_max = config.spec.max_message_size.bytes();
         if payload_max < message_max + AROUND_BYTES_MAX {
             return Err(format!(
-                "the server's max_payload is {payload_max} bytes, must be at least maxMessageSize and 4 KiB, {} bytes",
+                "the server's max_payload is {payload_max} bytes, must be at least maxMessageSize plus 4 KiB, {} bytes",
                 message_max + AROUND_BYTES_MAX
             ));
         }
@@ -279,11 +280,11 @@ impl Life {
         }
         // Also when it is back: a stream may be another one, and nobody may be told of a place in it
         // by the epoch of the old one.
-        let wanted = wanted(&config);
         let bounds = if self.past.was_there { Bounds::Keep } else { Bounds::Change };
-        let ensured = self.streams.ensure(&wanted, bounds).await;
+        let ensured = self.streams.ensure(bounds, || wanted(&self.config.borrow())).await;
         ensured.map_err(|error| self.explained(&error.to_string()))?;
         if !self.past.was_there {
+            let wanted = wanted(&self.config.borrow());
             self.streams.remove_others(&wanted).await;
         }
         Ok(())
@@ -291,13 +292,12 @@ impl Life {
 
     /// An error of the streams, with what is behind it where that is known.
     fn explained(&self, error: &str) -> String {
-        if self.client.server_info().jetstream {
-            error.to_owned()
-        } else {
-            format!(
+        if !self.client.server_info().jetstream {
+            return format!(
                 "{error}; this server has no JetStream (start it with -js, or with a jetstream block)"
-            )
+            );
         }
+        refusal::explained(error).map_or_else(|| error.to_owned(), |it| format!("{it} ({error})"))
     }
 
     fn lost(&mut self, why: &str) {

@@ -13,11 +13,13 @@ mod echo;
 mod interest;
 mod keeper;
 mod life;
+mod newest;
 pub mod plane;
 mod publish;
 mod read;
 pub mod refusal;
 pub mod revocations;
+mod shape;
 mod store;
 pub mod streams;
 mod tried;
@@ -28,7 +30,6 @@ use std::{
     time::Duration,
 };
 
-use ahash::AHashMap;
 use async_nats::{Client, ConnectError};
 use futures_util::StreamExt as _;
 use tokio::{
@@ -59,7 +60,8 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// How long a change of the configuration waits for its streams.
+/// How long a change of the configuration waits for its streams. NATS may be away for long, and the
+/// rest of the configuration does not need it; what is not done then is not forgotten.
 const PREPARE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a broker begins with.
@@ -106,9 +108,10 @@ pub struct Broker {
 impl Broker {
     /// Makes what the rules of a configuration need, if that takes no longer than a moment.
     pub async fn prepare(&self, config: &Config) {
-        // What is not there then is made as soon as it can be; publishing answers `unavailable` until then.
-        let _ =
-            timeout(PREPARE_TIMEOUT, self.streams.ensure(&wanted(config), Bounds::Change)).await;
+        // What is not done then is done at the next look; until a stream is there publishing answers
+        // `unavailable`.
+        let prepared = self.streams.ensure(Bounds::Change, || wanted(config));
+        let _ = timeout(PREPARE_TIMEOUT, prepared).await;
     }
 }
 
@@ -186,18 +189,16 @@ pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, Conn
     tasks.spawn(interest.run());
     tasks.spawn(keeper.run());
     tasks.spawn(life.run());
-    let publisher = Publisher {
-        client: client.clone(),
-        names: names.clone(),
-        streams: Arc::clone(&streams),
+    let publisher = Publisher::new(
+        client.clone(),
+        names.clone(),
+        Arc::clone(&streams),
         reader,
-        plane: Arc::clone(&plane),
-        acks: AHashMap::new(),
-        tasks: JoinSet::new(),
-    };
+        Arc::clone(&plane),
+    );
     tasks.spawn(publisher.run(orders));
     let (state, complaint) = (state_seen, complaint_seen);
-    Ok(Broker { client, names, pod, state, complaint, unreachable, missed, plane, streams })
+    Ok(Broker { client, names, pod, state, complaint, missed, unreachable, plane, streams })
 }
 
 /// Hands the reader what comes for it.

@@ -5,10 +5,10 @@
 //!
 //! A stream removes the oldest first: of one topic beyond `messages`, of all topics by age and bytes.
 //! So what is behind a position is complete if the publication at the position is still there; or if
-//! the stream still begins before it, and the topic has less than `messages` behind it.
+//! the stream still begins before it, and the topic has less behind it than the stream keeps of one.
 
 use std::{
-    collections::VecDeque,
+    ops::Range,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -23,6 +23,8 @@ use tracing::debug;
 
 use super::{
     arrive::decode,
+    client::SUBSCRIPTION_MAX,
+    newest::newest,
     store::{Extent, PAGE_MAX, Page, ReadError, Store, Stored},
     streams::Streams,
 };
@@ -46,8 +48,17 @@ use crate::{
 /// What a read may take in all.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads at a time: the rest waits, so that a fleet that comes back does not drown the servers.
-const READS_MAX: usize = 64;
+/// Looks at the end of a topic at a time: the rest waits, so that a fleet that comes back does not
+/// drown the servers.
+const TOPS_MAX: usize = 64;
+
+/// Reads of pages at a time, for those who listen; and for those who ask for history, however many of
+/// them there are.
+const READS_MAX: usize = 23;
+const QUESTIONS_MAX: usize = 8;
+
+/// Pages come on one subscription, and each may bring its end besides.
+const _: () = assert!((READS_MAX + QUESTIONS_MAX) * (PAGE_MAX + 2) <= SUBSCRIPTION_MAX);
 
 /// Reads streams.
 #[derive(Debug)]
@@ -61,7 +72,9 @@ pub struct Reader {
     began: Instant,
     /// Told when a stream turns out not to be there.
     pub missing: Notify,
-    places: Semaphore,
+    tops: Semaphore,
+    reads: Semaphore,
+    questions: Semaphore,
 }
 
 impl Reader {
@@ -83,14 +96,28 @@ impl Reader {
             metrics,
             began,
             missing: Notify::new(),
-            places: Semaphore::new(READS_MAX),
+            tops: Semaphore::new(TOPS_MAX),
+            reads: Semaphore::new(READS_MAX),
+            questions: Semaphore::new(QUESTIONS_MAX),
         }
     }
 
-    /// Reads, and tells who asked.
+    /// Reads for those who listen, and tells who asked.
     pub async fn read(&self, read: Read) {
+        let places = if matches!(read.what, What::Top(_)) { &self.tops } else { &self.reads };
+        self.read_at(places, read).await;
+    }
+
+    /// Reads for who wants to see history, and tells.
+    pub async fn answer(&self, question: Read) {
+        self.read_at(&self.questions, question).await;
+    }
+
+    async fn read_at(&self, places: &Semaphore, read: Read) {
+        let Ok(Ok(_place)) = timeout(TIMEOUT, places.acquire()).await else {
+            return read.refuse();
+        };
         let Read { topic, kept, what } = read;
-        let Ok(_place) = self.places.acquire().await else { return };
         match what {
             What::Top(done) => done.tell(self.settle(self.top(&topic, &kept)).await),
             What::After { since, is_own, limit, done } => {
@@ -116,7 +143,7 @@ impl Reader {
     async fn top(&self, topic: &Topic, kept: &Kept) -> Result<Top, ReadError> {
         let (stream, subject) = self.place(topic, kept);
         let (extent, last) = self.end(&stream, &subject).await?;
-        Ok(top(&extent, last))
+        Ok(top(&extent, last.as_ref()))
     }
 
     /// The stream and the subject in it that keep a topic.
@@ -153,11 +180,11 @@ impl Reader {
             self.is_there(&stream, was_there.then_some(since.offset)),
         );
         let ((extent, last), is_there) = (end?, is_there?);
-        let mut top = top(&extent, last);
+        let mut top = top(&extent, last.as_ref());
         if !is_of(since, extent.epoch, extent.last) {
             if is_own && since.epoch == Some(extent.epoch) {
                 // A pod was there, and the stream was not: it has lost what it had stored.
-                self.streams.begin_anew(&stream, extent.epoch).await;
+                self.streams.begin_anew(&stream, extent.epoch, since.offset).await;
                 return Err(ReadError::Behind);
             }
             return Ok(Found { top, messages: Vec::new(), is_complete: false, more: false });
@@ -168,12 +195,13 @@ impl Reader {
         let reached = page.messages.last().map_or(since.offset, |it| it.offset);
         if page.pending == 0 && top.stored > reached && page.messages.len() < limit {
             // A replica that is behind.
-            self.catch_up(&stream, &subject, reached, top.stored, limit, &mut page).await?;
+            let missing = reached..top.stored;
+            catch_up(&self.store, &stream, &subject, missing, limit, &mut page).await?;
         }
         let count = page.messages.len() as u64 + page.pending;
         let mut is_complete = is_there
             || (extent.first <= since.offset.saturating_add(1)
-                && count < extent.kept(since.offset, kept.rule.messages as u64));
+                && count < extent.kept(since.offset));
         page.messages.truncate(limit);
         let count = page.messages.len() as u64;
         let reached = page.messages.last().map_or(since.offset, |it| it.offset);
@@ -197,48 +225,19 @@ impl Reader {
     async fn newest(&self, topic: &Topic, kept: &Kept, limit: usize) -> Result<Found, ReadError> {
         let (stream, subject) = self.place(topic, kept);
         let (extent, last) = self.end(&stream, &subject).await?;
-        let mut newest = VecDeque::new();
-        let mut from = extent.first;
-        loop {
-            let page = self.store.page(&stream, &subject, from, PAGE_MAX).await?;
-            let Some(end) = page.messages.last().map(|it| it.offset) else { break };
-            newest.extend(page.messages);
-            newest.drain(..newest.len().saturating_sub(limit));
-            if page.pending == 0 {
-                break;
-            }
-            from = end + 1;
-        }
-        let mut messages: Vec<_> = newest.into();
+        let mut top = top(&extent, last.as_ref());
+        let mut messages = match last {
+            Some(last) => newest(&self.store, &stream, &subject, extent.first, last, limit).await?,
+            None => Vec::new(),
+        };
         Self::forget_old(kept, &mut messages);
         let messages = self.publications(topic, extent.epoch, messages);
-        let mut top = top(&extent, last);
         if let Some(newest) = messages.last().and_then(|it| it.position)
             && newest.offset > top.position.offset
         {
             top.position = newest;
         }
         Ok(Found { top, messages, is_complete: true, more: false })
-    }
-
-    /// Reads from the leader what a replica did not have.
-    async fn catch_up(
-        &self,
-        stream: &str,
-        subject: &str,
-        reached: u64,
-        until: u64,
-        limit: usize,
-        page: &mut Page,
-    ) -> Result<(), ReadError> {
-        let mut reached = reached;
-        while reached < until && page.messages.len() < limit {
-            let request = json!({"seq": reached + 1, "next_by_subj": subject});
-            let Some(next) = self.store.get(stream, &request).await? else { break };
-            reached = next.offset;
-            page.messages.push(next);
-        }
-        Ok(())
     }
 
     /// Leaves out what the stream keeps longer than the rule does.
@@ -268,10 +267,29 @@ impl Reader {
     }
 }
 
+/// Reads from the leader what a replica did not have, until a page has `limit` messages.
+pub async fn catch_up(
+    store: &Store,
+    stream: &str,
+    subject: &str,
+    missing: Range<u64>,
+    limit: usize,
+    page: &mut Page,
+) -> Result<(), ReadError> {
+    let Range { start: mut reached, end } = missing;
+    while reached < end && page.messages.len() < limit {
+        let request = json!({"seq": reached + 1, "next_by_subj": subject});
+        let Some(next) = store.get(stream, &request).await? else { break };
+        reached = next.offset;
+        page.messages.push(next);
+    }
+    Ok(())
+}
+
 /// Where a topic stands.
-fn top(extent: &Extent, last: Option<Stored>) -> Top {
-    let stored = last.as_ref().map_or(0, |it| it.offset);
-    let offset = last.as_ref().map_or(extent.last, |it| it.offset);
+fn top(extent: &Extent, last: Option<&Stored>) -> Top {
+    let stored = last.map_or(0, |it| it.offset);
+    let offset = last.map_or(extent.last, |it| it.offset);
     let stamp_ns = extent.now_ns.max(last.map_or(0, |it| it.stamp_ns));
     Top { position: Position { epoch: extent.epoch, offset }, stored, stamp_ns }
 }

@@ -21,7 +21,10 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::{sync::mpsc, time::timeout};
 
-use super::streams::{FEWEST, FEWEST_UNTIL, Streams};
+use super::{
+    shape::{FEWEST, FEWEST_UNTIL},
+    streams::Streams,
+};
 use crate::{broker::nats::names::Names, protocol::position::Epoch};
 
 /// How long one request waits before it is made again.
@@ -50,6 +53,9 @@ pub enum ReadError {
     /// The server refuses, with this code.
     #[error("NATS answers {0}")]
     Refused(String),
+    /// A replica has much less than the leader.
+    #[error("a replica of the stream is far behind")]
+    Late,
     /// The stream ends before what it had acknowledged.
     #[error("the stream is behind what it had acknowledged")]
     Behind,
@@ -93,7 +99,9 @@ pub struct Extent {
     pub first: u64,
     /// The last place that was given out.
     pub last: u64,
-    /// How few messages of a topic might have been kept, up to which place.
+    /// How many messages of a topic are kept.
+    per_topic: u64,
+    /// How few of them might have been, up to which place.
     fewest: Option<(u64, u64)>,
     /// The server's time, in nanoseconds since 1970.
     pub now_ns: u64,
@@ -139,6 +147,8 @@ impl Store {
         #[derive(Deserialize)]
         struct Config {
             #[serde(default)]
+            max_msgs_per_subject: i64,
+            #[serde(default)]
             metadata: HashMap<String, String>,
         }
         #[derive(Deserialize)]
@@ -154,6 +164,11 @@ impl Store {
         let number = |name: &str| info.config.metadata.get(name)?.parse().ok();
         Ok(Extent {
             epoch,
+            // The server says -1 where there is no bound.
+            per_topic: match info.config.max_msgs_per_subject {
+                ..=0 => u64::MAX,
+                bound => bound.unsigned_abs(),
+            },
             fewest: number(FEWEST).zip(number(FEWEST_UNTIL)),
             first: info.state.first_seq,
             last: info.state.last_seq,
@@ -283,11 +298,12 @@ impl Store {
 }
 
 impl Extent {
-    /// How many messages behind a place were kept at least, if that many came.
-    pub fn kept(&self, since: u64, messages: u64) -> u64 {
+    /// How many messages of a topic behind a place were kept at least, if that many came. It is the
+    /// stream's word and no manifest's: pods may have different ones for a while.
+    pub fn kept(&self, since: u64) -> u64 {
         match self.fewest {
-            Some((fewest, until)) if since < until => fewest.min(messages),
-            _ => messages,
+            Some((fewest, until)) if since < until => fewest.min(self.per_topic),
+            _ => self.per_topic,
         }
     }
 }

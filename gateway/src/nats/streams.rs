@@ -4,10 +4,9 @@
 //! rule changes, its stream is changed in place; where it keeps nothing any more, the stream goes.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -15,25 +14,24 @@ use std::{
 use ahash::AHashMap;
 use arc_swap::ArcSwap;
 use async_nats::{
-    Client, HeaderMap,
+    Client,
     jetstream::{
         self,
         context::{
             Context, ContextBuilder, CreateStreamError, CreateStreamErrorKind, GetStreamErrorKind,
         },
-        stream::{Config, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType, Stream},
+        stream::{Config, Info, Stream},
     },
 };
 use futures_util::StreamExt as _;
+use tokio::time::sleep;
 use tracing::{info, warn};
 
+use super::shape::{config, is_bounded, is_sound, mended, note_mended, times_mended, with_bounds};
 use crate::{
-    broker::nats::{follow::STORED_AGE_MIN, link::Kept, names::Names},
+    broker::nats::{link::Kept, names::Names},
     protocol::position::Epoch,
 };
-
-/// How long the stream knows a key.
-const KEY_WINDOW: Duration = STORED_AGE_MIN;
 
 /// How long the server has to say what a stream is: a cluster says nothing of one that it is making.
 const API_TIMEOUT: Duration = Duration::from_millis(1_500);
@@ -41,17 +39,12 @@ const API_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// How often a stream is looked at before that fails.
 const LOOKS: usize = 4;
 
-/// How long a publication may take to be stored.
-const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a stream that ends too early has to be what it was, before it is given up: up to twice that,
+/// so that pods do not all act at the same moment.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Replicas of a stream in a cluster of NATS servers.
 const REPLICAS: usize = 3;
-
-/// The fewest messages that a topic was allowed, before it was allowed more, in the stream's metadata.
-pub const FEWEST: &str = "headgate-messages-fewest";
-
-/// The place up to which that may have been so.
-pub const FEWEST_UNTIL: &str = "headgate-messages-fewest-until";
 
 /// Whether a stream that is there is changed to what its rule wants. Pods whose manifest is older for a
 /// moment must not change back what another one has changed.
@@ -63,6 +56,17 @@ pub enum Bounds {
     Keep,
 }
 
+/// What was seen of the streams since they were looked at before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Seen {
+    /// They are what they were.
+    Same,
+    /// One was put right: what was published meanwhile may not have come live.
+    Mended,
+    /// One began a new life.
+    Anew,
+}
+
 /// A stream that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
@@ -70,6 +74,8 @@ pub struct Known {
     pub by: Arc<str>,
     /// When it was created.
     pub epoch: Epoch,
+    /// How often it was put right.
+    mended: u64,
 }
 
 /// The streams of a gateway.
@@ -80,6 +86,10 @@ pub struct Streams {
     bytes: u64,
     /// Who looks at the streams, one after the other.
     turn: tokio::sync::Mutex<()>,
+    /// How often bounds were to be changed, and up to which of these times they were. A change whose
+    /// caller has given up is made by whoever looks next.
+    due: AtomicU64,
+    done: AtomicU64,
     /// A stream was seen to be another one since all were looked at.
     is_other: AtomicBool,
     /// By the streams' names.
@@ -101,13 +111,12 @@ impl Streams {
     /// Streams that may hold so many bytes together.
     pub fn new(client: Client, names: Names, bytes: u64) -> Self {
         Self {
-            context: ContextBuilder::new()
-                .timeout(API_TIMEOUT)
-                .ack_timeout(ACK_TIMEOUT)
-                .build(client),
+            context: ContextBuilder::new().timeout(API_TIMEOUT).build(client),
             names,
             bytes,
             turn: tokio::sync::Mutex::default(),
+            due: AtomicU64::new(0),
+            done: AtomicU64::new(0),
             is_other: AtomicBool::new(false),
             known: ArcSwap::default(),
         }
@@ -142,25 +151,39 @@ impl Streams {
         }
     }
 
-    /// Makes every stream as it is wanted, and removes those that were and are not any more; whether
-    /// one of them began a new life since it was last looked at.
-    pub async fn ensure(&self, wanted: &[Kept], bounds: Bounds) -> Result<bool, StreamError> {
+    /// Makes every stream as it is wanted, and removes those that were and are not any more; what was
+    /// seen since they were last looked at.
+    ///
+    /// Safe to cancel: a change of bounds that was not made is made the next time. `wanted` is what the
+    /// newest manifest wants, so it is asked for after the change is known to be due.
+    pub async fn ensure(
+        &self,
+        bounds: Bounds,
+        wanted: impl FnOnce() -> Vec<Kept>,
+    ) -> Result<Seen, StreamError> {
+        let due = match bounds {
+            Bounds::Change => self.due.fetch_add(1, Ordering::AcqRel) + 1,
+            Bounds::Keep => self.due.load(Ordering::Acquire),
+        };
         let _turn = self.turn.lock().await;
+        let is_due = due > self.done.load(Ordering::Relaxed);
+        let bounds = if is_due { Bounds::Change } else { bounds };
+        let wanted = wanted();
         let mut known = AHashMap::new();
-        for it in wanted {
+        for it in &wanted {
             let name = self.names.stream(&it.by);
             let info = self.ensure_one(&name, it, wanted.len(), bounds).await?;
-            known.insert(name, Known { by: Arc::clone(&it.by), epoch: epoch(&info) });
+            let by = Arc::clone(&it.by);
+            known.insert(name, Known { by, epoch: epoch(&info), mended: times_mended(&info) });
         }
+        self.done.fetch_max(due, Ordering::Relaxed);
         let before = self.known.swap(Arc::new(known.clone()));
         for (name, gone) in before.iter().filter(|(name, _)| !known.contains_key(*name)) {
             self.remove(name, gone.epoch).await;
         }
-        let is_other = |(name, known): (&String, &Known)| {
-            before.get(name).is_some_and(|before| before.epoch != known.epoch)
-        };
         let was_seen = self.is_other.swap(false, Ordering::Relaxed);
-        Ok(was_seen || known.iter().any(is_other))
+        let seen = known.iter().filter_map(|(name, it)| Some(it.since(before.get(name)?)));
+        Ok(seen.max().unwrap_or(Seen::Same).max(if was_seen { Seen::Anew } else { Seen::Same }))
     }
 
     async fn ensure_one(
@@ -177,22 +200,39 @@ impl Streams {
             }
             looked = self.context.get_stream(name).await;
         }
-        let config = self.config(name, wanted, streams);
-        let info = match looked {
-            Ok(stream) => stream.cached_info().clone(),
-            Err(error) if is_missing(&error.kind()) => return self.create(config).await,
-            Err(error) => return Err(StreamError::Look(name.to_owned(), error.to_string())),
-        };
-        if bounds == Bounds::Keep || is_as_wanted(&info.config, &config) {
-            return Ok(info);
+        let config = config(name, wanted, &self.names, self.bytes / streams.max(1) as u64);
+        match looked {
+            Ok(stream) => self.change(stream.cached_info().clone(), config, bounds).await,
+            Err(error) if is_missing(&error.kind()) => self.create(config).await,
+            Err(error) => Err(StreamError::Look(name.to_owned(), error.to_string())),
         }
-        let metadata = metadata(&info, config.max_messages_per_subject);
-        let config = Config { num_replicas: info.config.num_replicas, metadata, ..config };
-        let updated = self.context.update_stream(&config).await;
-        let updated =
-            updated.map_err(|error| StreamError::Make(name.to_owned(), error.to_string()))?;
-        info!(event = "stream_changed", stream = name, "the stream is as its rule wants it");
-        Ok(updated)
+    }
+
+    /// Changes a stream that is there to what it has to be.
+    async fn change(&self, is: Info, wanted: Config, bounds: Bounds) -> Result<Info, StreamError> {
+        let is_sound = is_sound(&is.config, &wanted);
+        let is_bounded = bounds == Bounds::Keep || is_bounded(&is.config, &wanted);
+        if is_sound && is_bounded {
+            return Ok(is);
+        }
+        let mut change = if is_bounded { mended(&is, wanted) } else { with_bounds(&is, wanted) };
+        if !is_sound {
+            note_mended(&is, &mut change);
+        }
+        let stream = change.name.clone();
+        let changed = self.context.update_stream(&change).await;
+        let changed =
+            changed.map_err(|error| StreamError::Make(stream.clone(), error.to_string()))?;
+        if is_sound {
+            info!(event = "stream_changed", stream, "the stream is as its rule wants it");
+        } else {
+            warn!(
+                event = "stream_mended",
+                stream,
+                "somebody had changed what pods rely on: it is as it was, and topics ask it"
+            );
+        }
+        Ok(changed)
     }
 
     async fn create(&self, config: Config) -> Result<Info, StreamError> {
@@ -249,10 +289,15 @@ impl Streams {
         }
     }
 
-    /// The stream has lost what it had acknowledged: it ends, and the next one is another epoch.
-    pub async fn begin_anew(&self, name: &str, epoch_seen: Epoch) {
+    /// A stream of this life that ends before a place which it had given out has lost what it had
+    /// stored: it ends, and the next one is another epoch. Only if it is so twice, for nothing brings
+    /// a stream back.
+    pub async fn begin_anew(&self, name: &str, life: Epoch, place: u64) {
+        sleep(LOOK_AGAIN + LOOK_AGAIN.mul_f64(fastrand::f64())).await;
         let Ok(stream) = self.context.get_stream(name).await else { return };
-        if epoch(stream.cached_info()) == epoch_seen
+        let info = stream.cached_info();
+        if epoch(info) == life
+            && info.state.last_sequence < place
             && self.context.delete_stream(name).await.is_ok()
         {
             warn!(
@@ -262,59 +307,19 @@ impl Streams {
             );
         }
     }
-
-    fn config(&self, name: &str, wanted: &Kept, streams: usize) -> Config {
-        let Kept { by, rule } = wanted;
-        let share = self.bytes / streams.max(1) as u64;
-        Config {
-            name: name.to_owned(),
-            subjects: vec![self.names.all_stored(by)],
-            retention: RetentionPolicy::Limits,
-            storage: StorageType::File,
-            discard: DiscardPolicy::Old,
-            max_bytes: i64::try_from(share).unwrap_or(i64::MAX),
-            max_messages: -1,
-            max_messages_per_subject: i64::try_from(rule.messages).unwrap_or(i64::MAX),
-            max_consumers: -1,
-            max_message_size: -1,
-            max_age: rule.max_age.max(STORED_AGE_MIN),
-            duplicate_window: KEY_WINDOW,
-            allow_direct: true,
-            // What is removed by hand would look as if it had never been. Who wants it gone deletes the
-            // stream, and everybody is told.
-            deny_delete: true,
-            deny_purge: true,
-            republish: Some(Republish {
-                source: self.names.all_stored(by),
-                destination: self.names.republished(),
-                headers_only: false,
-            }),
-            ..Config::default()
-        }
-    }
-
-    /// Publishes to a stream; the answer is awaited by the caller.
-    pub async fn publish(
-        &self,
-        subject: String,
-        headers: HeaderMap,
-        payload: bytes::Bytes,
-    ) -> Result<jetstream::context::PublishAckFuture, jetstream::context::PublishError> {
-        self.context.publish_with_headers(subject, headers, payload).await
-    }
 }
 
-/// What is to be remembered of a stream whose topics may have more messages from now on: how few
-/// they might have, and up to which place that was so.
-fn metadata(info: &Info, messages: i64) -> HashMap<String, String> {
-    let mut metadata = info.config.metadata.clone();
-    let before = info.config.max_messages_per_subject;
-    if before < messages {
-        let known = metadata.get(FEWEST).and_then(|it| it.parse().ok()).unwrap_or(i64::MAX);
-        metadata.insert(FEWEST.to_owned(), before.min(known).to_string());
-        metadata.insert(FEWEST_UNTIL.to_owned(), info.state.last_sequence.to_string());
+impl Known {
+    /// What was seen of a stream that was another time like this.
+    fn since(&self, before: &Self) -> Seen {
+        if self.epoch != before.epoch {
+            Seen::Anew
+        } else if self.mended != before.mended {
+            Seen::Mended
+        } else {
+            Seen::Same
+        }
     }
-    metadata
 }
 
 /// The life of a stream: when it was created, in nanoseconds since 1970.
@@ -339,15 +344,4 @@ pub(super) fn is_missing(kind: &GetStreamErrorKind) -> bool {
 
 fn is_alone(kind: &CreateStreamErrorKind) -> bool {
     matches!(kind, CreateStreamErrorKind::JetStream(error) if error.error_code() == jetstream::ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED)
-}
-
-/// Whether what a rule can change is as it should be.
-fn is_as_wanted(is: &Config, wanted: &Config) -> bool {
-    is.max_bytes == wanted.max_bytes
-        && is.max_messages_per_subject == wanted.max_messages_per_subject
-        && is.max_age == wanted.max_age
-        && is.duplicate_window == wanted.duplicate_window
-        && is.allow_direct == wanted.allow_direct
-        && is.republish == wanted.republish
-        && is.subjects == wanted.subjects
 }

@@ -173,8 +173,8 @@ mod tests {
         let others: Vec<Arc<str>> = vec!["a".into(), "b".into()];
         let (alive, alive_seen) = watch::channel(others);
         let (state, state_seen) = watch::channel(State::Connected);
-        let (told, mut notices) = mpsc::unbounded_channel();
-        let route = Route::new(move |notice| told.send(notice).unwrap());
+        let (told, mut notices) = mpsc::channel(8);
+        let route = Route::new(move |notice| told.try_send(notice).unwrap());
         let metrics = Arc::new(Metrics::new());
         let watching = watch_pods(alive_seen, state_seen, route, Arc::clone(&metrics));
         let watching = tokio::spawn(watching);

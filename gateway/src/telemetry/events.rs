@@ -106,6 +106,11 @@ pub const EVENTS: &[Event] = &[
     event("stream_created", "info", "History of a rule begins: `stream`, `replicas`."),
     event("stream_changed", "info", "A `stream` was changed in place, since its rule was."),
     event(
+        "stream_mended",
+        "warn",
+        "Somebody had changed of a `stream` what pods rely on (`republish`, `subjects`, `allow_direct`, `deny_*`, `duplicate_window`). It is as it was, and every pod asks it for what did not come live.",
+    ),
+    event(
         "stream_removed",
         "info",
         "A `stream` was removed, since its rule keeps nothing any more.",

@@ -84,8 +84,10 @@ impl Kept {
 pub enum Order {
     /// Publish; where it is kept, the answer is its place once it is stored.
     Publish(Publish, Option<Kept>, Option<Done<Result<Option<Position>, Lost>>>),
-    /// Read what a stream has of a topic.
+    /// Read what a stream has of a topic, so that who listens misses nothing.
     Read(Read),
+    /// The same for who asks for history: it must not hold up the others.
+    History(Read),
     /// Tell the other pods who came to a channel and who went.
     Roster(Topic, Bytes),
     /// Ask all pods who is in a channel; whether all have answered.
@@ -307,7 +309,7 @@ impl Order {
         match self {
             Self::Publish(publish, ..) => EACH + publish.data.len(),
             Self::Roster(_, event) => EACH + event.len(),
-            Self::Read(_) | Self::Presence(..) => EACH,
+            Self::Read(_) | Self::History(_) | Self::Presence(..) => EACH,
         }
     }
 
@@ -315,12 +317,19 @@ impl Order {
     pub fn refuse(self) {
         match self {
             Self::Publish(_, _, Some(done)) => done.tell(Err(Lost)),
-            Self::Read(Read { what: What::Top(done), .. }) => done.tell(Err(Lost)),
-            Self::Read(Read { what: What::After { done, .. } | What::Newest(_, done), .. }) => {
-                done.tell(Err(Lost));
-            }
+            Self::Read(read) | Self::History(read) => read.refuse(),
             Self::Presence(_, done) => done.tell(Err(Lost)),
             Self::Publish(_, _, None) | Self::Roster(..) => {}
+        }
+    }
+}
+
+impl Read {
+    /// Tells who waits that it will not be done.
+    pub fn refuse(self) {
+        match self.what {
+            What::Top(done) => done.tell(Err(Lost)),
+            What::After { done, .. } | What::Newest(_, done) => done.tell(Err(Lost)),
         }
     }
 }

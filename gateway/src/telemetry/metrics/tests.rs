@@ -2,6 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::config::State;
+use crate::protocol::{close::CloseReason, error::ErrorCode};
 
 fn rendered(metrics: &Metrics, config: &State) -> String {
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);

@@ -44,7 +44,7 @@ impl Worker {
             Some(since) => What::After { since, is_own: false, limit, done },
             None => What::Newest(limit, done),
         };
-        self.order(Order::Read(Read { topic, kept, what }));
+        self.order(Order::History(Read { topic, kept, what }));
     }
 
     /// Gives a subscription the next part of its replay.
