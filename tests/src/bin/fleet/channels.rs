@@ -45,23 +45,8 @@ pub fn run(options: &Options) -> Result<Vec<Reading>> {
     let back = now_ns();
     let used = stage.used()?;
     let step = (count / SAMPLE).max(1);
-    let mut due: Vec<TopicId> = (0..count).step_by(step as usize).map(TopicId).collect();
-    let (all, mut heard) = (due.len(), HashMap::new());
-    while !due.is_empty() && now_ns() < back + 90_000_000_000 {
-        for (number, topic) in due.iter().enumerate() {
-            let publisher = stage.swarm.peers.len() - 1 - number % PUBLISHERS as usize;
-            stage.swarm.publish(publisher, *topic);
-        }
-        stage.swarm.turn_for(100)?;
-        for session in stage.swarm.peers.iter().flat_map(|it| &it.diary.client.sessions) {
-            let events = session.events.iter().rev().take_while(|it| it.at > subscribed_ns);
-            for event in events.filter(|it| matches!(it.what, What::Delivery { .. })) {
-                let at = heard.entry(event.topic).or_insert(event.at);
-                *at = event.at.min(*at);
-            }
-        }
-        due.retain(|it| !heard.contains_key(it));
-    }
+    let sample: Vec<_> = (0..count).step_by(step as usize).map(TopicId).collect();
+    let heard = hear(&mut stage, &sample, subscribed_ns, back + 90_000_000_000)?;
     let cpu = stage.used_since(&used)?;
     let sessions: usize = stage.swarm.peers.iter().map(|it| it.diary.client.sessions.len()).sum();
     let cut = sessions - stage.swarm.peers.len();
@@ -78,12 +63,38 @@ pub fn run(options: &Options) -> Result<Vec<Reading>> {
         ("memory of NATS".to_owned(), per(1)),
         (
             "from NATS listening again until a publication of another gateway arrives".to_owned(),
-            format!("{} of {all} channels, {}", heard.len(), took.summary()),
+            format!("{} of {} channels, {}", heard.len(), sample.len(), took.summary()),
         ),
         cpu,
         ("connections that were cut meanwhile".to_owned(), cut.to_string()),
         ("what else was told".to_owned(), format!("{:?}", stage.swarm.ledger.oddities())),
     ])
+}
+
+/// Publishes to topics until each was heard since some moment, or for so long; says when each was first.
+fn hear(
+    stage: &mut Stage,
+    topics: &[TopicId],
+    since: u64,
+    until: u64,
+) -> Result<HashMap<TopicId, u64>> {
+    let (mut due, mut heard) = (topics.to_vec(), HashMap::new());
+    while !due.is_empty() && now_ns() < until {
+        for (number, topic) in due.iter().enumerate() {
+            let publisher = stage.swarm.peers.len() - 1 - number % PUBLISHERS as usize;
+            stage.swarm.publish(publisher, *topic);
+        }
+        stage.swarm.turn_for(100)?;
+        for session in stage.swarm.peers.iter().flat_map(|it| &it.diary.client.sessions) {
+            let events = session.events.iter().rev().take_while(|it| it.at > since);
+            for event in events.filter(|it| matches!(it.what, What::Delivery { .. })) {
+                let at = heard.entry(event.topic).or_insert(event.at);
+                *at = event.at.min(*at);
+            }
+        }
+        due.retain(|it| !heard.contains_key(it));
+    }
+    Ok(heard)
 }
 
 /// Of the first gateway and of NATS, in bytes.
