@@ -194,8 +194,11 @@ pub struct Rules {
     /// When the first thing was broken: what was sent before that may not be missing where there is
     /// no history, whatever is told later.
     pub broken_from: u64,
-    /// A gap without an offset covers what was sent up to so long before it.
-    pub gap_reach_ns: u64,
+    /// When it was whole again.
+    pub broken_until: u64,
+    /// So soon after it was sent, or after all was whole again, whoever is connected has a
+    /// publication or was told that it is lost: by a gap without an offset, where there is no history.
+    pub told_ns: u64,
     /// Who has to come back knows as well that something sent so long before may be lost.
     pub cut_reach_ns: u64,
     /// What was sent within so long after a subscription or before the end of a session need not

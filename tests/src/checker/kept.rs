@@ -22,6 +22,7 @@ struct Stand {
 
 struct Walk<'a> {
     run: &'a Run,
+    rules: &'a Rules,
     places: &'a Places,
     client: &'a Client,
     verdict: &'a mut Verdict,
@@ -29,7 +30,7 @@ struct Walk<'a> {
 
 /// Walks through all connections of a client.
 pub fn check(run: &Run, rules: &Rules, places: &Places, client: &Client, verdict: &mut Verdict) {
-    let mut walk = Walk { run, places, client, verdict };
+    let mut walk = Walk { run, rules, places, client, verdict };
     let mut stands: HashMap<TopicId, Stand> = HashMap::new();
     for session in &client.sessions {
         for stand in stands.values_mut() {
@@ -141,12 +142,24 @@ impl Walk<'_> {
             let what = format!("{offset} came, and the client was at {} already", at.offset);
             return self.wrong(invariant, event, &what);
         }
+        self.in_time(stand.resumed, event, publication);
         let is_told = std::mem::take(&mut stand.is_loose);
         let missing = self.places.after(event.topic, at);
         for (missing, id) in missing.iter().take_while(|it| it.0 < offset && !is_told) {
             self.missing(stand.resumed, event, *missing, *id, at);
         }
         stand.at = Some(Position { offset, ..at });
+    }
+
+    /// What was not lost came soon after it was sent, or could come: it waited for no other.
+    fn in_time(&mut self, resumed: Option<u64>, event: &Event, id: Option<PublicationId>) {
+        let Some(publication) = id.and_then(|it| self.run.publication(it)) else { return };
+        let Rules { broken_until, told_ns, .. } = self.rules;
+        let since = publication.sent.max(*broken_until).max(resumed.unwrap_or_default());
+        if event.at > since + told_ns {
+            let late = (event.at - since) / 1_000_000;
+            self.wrong(Invariant::Ack, event, &format!("came {late} ms after it could have"));
+        }
     }
 
     fn missing(

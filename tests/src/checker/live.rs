@@ -100,10 +100,12 @@ impl Walk<'_> {
 
     fn is_excused(&self, publication: &Publication, span: &Span) -> bool {
         let Publication { sent, gateway, outcome, .. } = publication;
-        let Rules { broken_from, gap_reach_ns, cut_reach_ns, settle_ns, alone, .. } = self.rules;
-        let reaches = |at: u64, reach: u64| *sent <= at + settle_ns && at <= sent + reach;
-        let is_told = span.gaps.iter().any(|it| reaches(*it, *gap_reach_ns))
-            || span.cut.is_some_and(|it| reaches(it, *cut_reach_ns));
+        let Rules { broken_from, broken_until, told_ns, cut_reach_ns, settle_ns, alone, .. } =
+            self.rules;
+        let is_between = |at: u64, latest: u64| *sent <= at + settle_ns && at <= latest;
+        let latest = sent.max(broken_until) + told_ns;
+        let is_told = span.gaps.iter().any(|it| is_between(*it, latest))
+            || span.cut.is_some_and(|it| is_between(it, sent + cut_reach_ns));
         !matches!(outcome, Outcome::Acked { .. })
             || (is_told && sent >= broken_from)
             || alone.iter().any(|it| it.gateway == *gateway && (it.from..it.until).contains(sent))

@@ -12,7 +12,8 @@ const CLIENTS: u32 = 6;
 fn rules() -> Rules {
     Rules {
         broken_from: 0,
-        gap_reach_ns: 20 * MS,
+        broken_until: 0,
+        told_ns: 20 * MS,
         cut_reach_ns: 20 * MS,
         settle_ns: 2 * MS,
         converge_ns: 50 * MS,
@@ -362,6 +363,16 @@ fn lost_live(run: &mut Run, dice: &mut Dice) -> Option<()> {
     Some(())
 }
 
+/// With history, a delivery that was live, and everything after it in its connection, comes later.
+fn late(run: &mut Run, dice: &mut Dice) -> Option<()> {
+    let place = pick(run, dice, |run, events, it| {
+        let sent = delivered(&events[it]).and_then(|id| run.publication(id)).map(|it| it.sent);
+        is_kept(run, &events[it]) && sent == Some(events[it].at)
+    })?;
+    session(run, place)[place.2..].iter_mut().for_each(|it| it.at += 25 * MS);
+    Some(())
+}
+
 fn duplicated(run: &mut Run, dice: &mut Dice) -> Option<()> {
     let place = pick(run, dice, |_, events, it| delivered(&events[it]).is_some())?;
     let events = session(run, place);
@@ -581,6 +592,58 @@ fn a_clean_history_has_every_kind_of_event() {
 fn lost_is_a_gap_that_was_not_told() {
     check_spoilt(lost, &[Invariant::Gap]);
     check_spoilt(lost_live, &[Invariant::Gap]);
+}
+
+#[test]
+fn what_waits_for_another_is_late() {
+    check_spoilt(late, &[Invariant::Ack]);
+}
+
+/// A publication without history that one client missed, and a `gap` so long after it.
+fn missed(gap_after: u64) -> Run {
+    let topic = TopicId(0);
+    let at = |at, what| Event { at: at * MS, topic, what };
+    let data = |id: u32| hash(&id.to_be_bytes());
+    let publication = |id: u32, sent| Publication {
+        topic,
+        lane: 1,
+        seq: id,
+        hash: data(id),
+        sent: sent * MS,
+        gateway: 0,
+        outcome: Outcome::Acked { epoch: None, offset: None },
+    };
+    let delivery =
+        |id| What::Delivery { offset: None, publication: Some(PublicationId(id)), hash: data(id) };
+    let events = vec![
+        at(1, What::Subscribed { asked: None, position: None, recovered: None }),
+        at(100 + gap_after, What::Gap(None)),
+        at(1_000, delivery(1)),
+    ];
+    let client = Client {
+        wants: vec![topic],
+        sessions: vec![Session { opened: MS, events, ..Session::default() }],
+        ..Client::default()
+    };
+    Run {
+        topics: vec![Topic::of_all("live.0".into(), false)],
+        publications: vec![publication(0, 100), publication(1, 1_000)],
+        closing: vec![PublicationId(1)],
+        clients: vec![client],
+    }
+}
+
+#[test]
+fn a_gap_excuses_what_was_lost_until_soon_after_all_is_whole() {
+    let until = |broken_until| Rules { broken_until: broken_until * MS, ..rules() };
+    let is_clean = |gap_after, rules| check(&missed(gap_after), &rules).is_clean();
+
+    assert!(is_clean(20, until(0)));
+    assert!(!is_clean(21, until(0)));
+    assert!(is_clean(120, until(200)));
+    assert!(!is_clean(121, until(200)));
+    let nothing_broke = Rules { broken_from: u64::MAX, ..rules() };
+    assert!(!is_clean(0, nothing_broke));
 }
 
 #[test]

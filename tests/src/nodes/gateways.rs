@@ -48,7 +48,7 @@ impl Gateways {
         folder: &Folder,
         network: Option<&Network>,
         spec: &Value,
-        broker: impl Fn(bool) -> Value,
+        broker: impl Fn(usize) -> Result<Value>,
     ) -> Result<Self> {
         folder.write("secrets/jwt/hmac", SECRET)?;
         folder.write("secrets/api/api-key", API_KEY.as_bytes())?;
@@ -57,7 +57,7 @@ impl Gateways {
             let inside = network.filter(|_| number + 1 == count);
             let host = inside.map(|it| it.inside(Network::CLIENTS));
             let mut spec = spec.clone();
-            spec["broker"] = broker(inside.is_some());
+            spec["broker"] = broker(number)?;
             let manifest = json!({
                 "apiVersion": "headgate.dev/v1alpha1", "kind": "RealtimeGateway",
                 "metadata": {"name": "faults", "namespace": "tests"}, "spec": spec,

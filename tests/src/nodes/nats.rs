@@ -1,6 +1,7 @@
-//! One NATS server with `JetStream`, or three that are one cluster.
+//! One NATS server with `JetStream`, or three that are one cluster, of which the last may stand behind wires of its own.
 
 use std::{
+    collections::HashSet,
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
@@ -11,7 +12,9 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::{Folder, free_port, process::Process, program, wait_for, wait_for_port};
+use super::{
+    Folder, free_port, network::Network, process::Process, program, wait_for, wait_for_port,
+};
 use crate::http;
 
 /// How long a server may take until it listens, and a cluster until it has a leader.
@@ -20,12 +23,38 @@ const START: Duration = Duration::from_secs(20);
 /// A server that may be down.
 #[derive(Debug)]
 struct Node {
+    /// Where this side reaches it.
+    host: String,
     port: u16,
     monitor: u16,
+    is_inside: bool,
     config: PathBuf,
     store: PathBuf,
     log: PathBuf,
     process: Option<Process>,
+}
+
+impl Node {
+    /// Its configuration: of a cluster, if there are several routes.
+    fn config(&self, number: usize, route: &str, routes: &[String]) -> String {
+        let Self { host, port, monitor, store, .. } = self;
+        let mut config = format!(
+            "server_name: n{number}\nlisten: \"0.0.0.0:{port}\"\nhttp: \"{host}:{monitor}\"\n\
+             jetstream {{ store_dir: {:?}, max_memory_store: 256MB, max_file_store: 4GB }}\n",
+            store.display().to_string()
+        );
+        if routes.len() > 1 {
+            let all: Vec<_> = routes.iter().map(|it| format!("\"nats://{it}\"")).collect();
+            // Gateways stay with the servers that they were told of, and a route over which nothing passes is given up within 6 s.
+            // With the 30 s that are the default, TCP would bridge the break. Writing to a String never fails.
+            let _ = writeln!(
+                config,
+                "cluster {{ name: faults, listen: \"{route}\", routes: [{}], no_advertise: true, ping_interval: \"2s\" }}",
+                all.join(", ")
+            );
+        }
+        config
+    }
 }
 
 /// The servers.
@@ -36,37 +65,46 @@ pub struct Nats {
 }
 
 impl Nats {
-    /// Starts so many.
-    pub fn start(binary: &Path, count: usize, folder: &Folder) -> Result<Self> {
+    /// Starts so many; the last one is inside the network, if there is one, and its routes to the others go over the wire for NATS.
+    pub fn start(
+        binary: &Path,
+        count: usize,
+        folder: &Folder,
+        network: Option<&Network>,
+    ) -> Result<Self> {
         let binary = program(binary)?;
-        let routes: Vec<u16> = (0..count).map(|_| free_port()).collect::<Result<_>>()?;
+        let around = |number: usize| network.filter(|_| number + 1 == count);
+        let routes = (0..count)
+            .map(|number| {
+                let host = match (network, around(number)) {
+                    (Some(_), Some(network)) => network.inside(Network::NATS),
+                    (Some(network), None) => network.outside(Network::NATS),
+                    (None, _) => "127.0.0.1".to_owned(),
+                };
+                Ok(format!("{host}:{}", free_port()?))
+            })
+            .collect::<Result<Vec<_>>>()?;
         let mut nodes = Vec::new();
-        for number in 0..count {
-            let (port, monitor) = (free_port()?, free_port()?);
-            let store = folder.path.join(format!("nats-{number}"));
-            let mut config = format!(
-                "server_name: n{number}\nlisten: \"0.0.0.0:{port}\"\nhttp: \"127.0.0.1:{monitor}\"\n\
-                 jetstream {{ store_dir: {:?}, max_memory_store: 256MB, max_file_store: 4GB }}\n",
-                store.display().to_string()
-            );
-            if count > 1 {
-                let listen = routes.get(number).context("no route")?;
-                let others: Vec<_> =
-                    routes.iter().map(|it| format!("\"nats://127.0.0.1:{it}\"")).collect();
-                // Writing to a String never fails.
-                let _ = writeln!(
-                    config,
-                    "cluster {{ name: faults, listen: \"127.0.0.1:{listen}\", routes: [{}] }}",
-                    others.join(", ")
-                );
-            }
-            let config = folder.write(&format!("nats-{number}.conf"), config.as_bytes())?;
-            let log = folder.path.join(format!("nats-{number}.log"));
-            nodes.push(Node { port, monitor, config, store, log, process: None });
+        for (number, route) in routes.iter().enumerate() {
+            let inside = around(number);
+            let host = inside.map_or("127.0.0.1".to_owned(), |it| it.inside(Network::CLIENTS));
+            let mut node = Node {
+                host,
+                port: free_port()?,
+                monitor: free_port()?,
+                is_inside: inside.is_some(),
+                config: PathBuf::new(),
+                store: folder.path.join(format!("nats-{number}")),
+                log: folder.path.join(format!("nats-{number}.log")),
+                process: None,
+            };
+            let config = node.config(number, route, &routes);
+            node.config = folder.write(&format!("nats-{number}.conf"), config.as_bytes())?;
+            nodes.push(node);
         }
         let mut nats = Self { binary, nodes };
         for number in 0..count {
-            nats.begin(number)?;
+            nats.begin(number, network)?;
         }
         if count > 1 {
             let has_leader =
@@ -76,11 +114,27 @@ impl Nats {
         Ok(nats)
     }
 
-    /// Where gateways find them, at an address of this machine.
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Where gateways find all of them, at an address of this machine.
     pub fn url(&self, host: &str) -> String {
         let urls: Vec<_> =
             self.nodes.iter().map(|it| format!("nats://{host}:{}", it.port)).collect();
         urls.join(",")
+    }
+
+    /// Where a gateway finds one of them.
+    pub fn url_of(&self, number: usize) -> Result<String> {
+        let node = self.nodes.get(number).context("no such server")?;
+        Ok(format!("nats://{}:{}", node.host, node.port))
     }
 
     fn node(&mut self, number: usize) -> Result<&mut Node> {
@@ -88,13 +142,16 @@ impl Nats {
     }
 
     /// Starts one and waits until it listens.
-    pub fn begin(&mut self, number: usize) -> Result<()> {
+    pub fn begin(&mut self, number: usize, network: Option<&Network>) -> Result<()> {
         let binary = self.binary.clone();
         let node = self.node(number)?;
-        let mut command = Command::new(binary);
+        let mut command = match network.filter(|_| node.is_inside) {
+            Some(network) => network.command(&binary),
+            None => Command::new(binary),
+        };
         command.arg("-c").arg(&node.config);
         node.process = Some(Process::start(&mut command, &node.log)?);
-        wait_for_port(&format!("127.0.0.1:{}", node.port), START)
+        wait_for_port(&format!("{}:{}", node.host, node.port), START)
     }
 
     /// Ends one as a crash does.
@@ -115,9 +172,20 @@ impl Nats {
 
     fn get(&self, number: usize, path: &str) -> Result<Value> {
         let node = self.nodes.get(number).context("no such server")?;
-        let (status, body) = http::get(&format!("127.0.0.1:{}", node.monitor), path)?;
+        let (status, body) = http::get(&format!("{}:{}", node.host, node.monitor), path)?;
         anyhow::ensure!(status == 200, "GET {path}: {status}");
         Ok(serde_json::from_str(&body)?)
+    }
+
+    /// Waits until one has routes to all others.
+    pub fn wait_for_routes(&self, number: usize) -> Result<()> {
+        let others = || {
+            let routes = self.get(number, "/routez").ok()?;
+            let names = routes["routes"].as_array()?.iter().map(|it| it["remote_name"].as_str());
+            Some(names.collect::<HashSet<_>>().len())
+        };
+        let is_routed = || others() == Some(self.nodes.len() - 1);
+        wait_for("routes between NATS servers", START, is_routed)
     }
 
     /// The server that leads a stream whose name holds this.

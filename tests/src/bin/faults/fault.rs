@@ -32,6 +32,15 @@ pub enum Fault {
     Slow,
     /// Of three NATS servers, the one that leads a stream is killed, and back after 20 s.
     Leader,
+    /// Nothing passes between one NATS server and the two others, while each keeps its gateway.
+    ServerPartition,
+}
+
+/// What stands behind wires that can be cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inside {
+    Gateway,
+    NatsServer,
 }
 
 /// What a fault works on.
@@ -43,14 +52,16 @@ pub struct Nodes {
 
 /// What was broken.
 pub struct Broken {
-    /// Since when.
+    /// Since when; never, where nothing was.
     pub from: u64,
+    /// Until when publications may have been lost or late on their way between gateways.
+    pub until: u64,
     /// The times in which a gateway was alone.
     pub alone: Vec<Alone>,
 }
 
 impl Fault {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::None,
         Self::NatsKill,
         Self::NatsStop,
@@ -60,16 +71,21 @@ impl Fault {
         Self::Rolling,
         Self::Slow,
         Self::Leader,
+        Self::ServerPartition,
     ];
 
-    /// Whether one gateway has to stand behind wires of its own.
-    pub fn needs_network(self) -> bool {
-        matches!(self, Self::Partition | Self::Slow)
+    /// What has to stand behind wires of its own.
+    pub fn inside(self) -> Option<Inside> {
+        match self {
+            Self::Partition | Self::Slow => Some(Inside::Gateway),
+            Self::ServerPartition => Some(Inside::NatsServer),
+            _ => None,
+        }
     }
 
     /// How many NATS servers there are.
     pub fn nats_servers(self) -> usize {
-        if self == Self::Leader { 3 } else { 1 }
+        if matches!(self, Self::Leader | Self::ServerPartition) { 3 } else { 1 }
     }
 
     /// How long it lasts, where a minute is the most that the run has room for.
@@ -84,99 +100,110 @@ impl Fault {
         (most * 1_000).min(u64::try_from(length.as_millis() / 3).unwrap_or(u64::MAX))
     }
 
-    /// How far before a `gap` without a place something may have been lost: as long as NATS was away,
-    /// and until the gateway found it again.
-    pub fn gap_reach(self, length: Duration) -> Duration {
-        let away = match self {
-            Self::None | Self::GatewayKill | Self::Rolling => Duration::ZERO,
-            _ => Duration::from_millis(self.hold_ms(length)),
-        };
-        away + Duration::from_secs(15)
-    }
-
     /// Breaks it and mends it.
     pub fn inject(self, nodes: &mut Nodes, length: Duration, rate: &str) -> Result<Broken> {
-        let from = now_ns();
-        let alone = self.inject_from(from, nodes, length, rate)?;
-        // What was under way just then is hit as well.
-        Ok(Broken { from: from.saturating_sub(1_000_000_000), alone })
-    }
-
-    fn inject_from(
-        self,
-        from: u64,
-        nodes: &mut Nodes,
-        length: Duration,
-        rate: &str,
-    ) -> Result<Vec<Alone>> {
-        let hold_ms = self.hold_ms(length);
-        let nats = || "this fault needs NATS";
+        let (began, hold_ms) = (now_ns(), self.hold_ms(length));
+        let mut alone = Vec::new();
         match self {
-            Self::None => {}
-            Self::NatsKill | Self::NatsEmpty => {
-                let nats = nodes.nats.as_mut().with_context(nats)?;
-                nats.kill(0)?;
-                if self == Self::NatsEmpty {
-                    nats.empty(0)?;
-                }
-                pause_ms(hold_ms);
-                nats.begin(0)?;
-            }
-            Self::NatsStop => {
-                let nats = nodes.nats.as_ref().with_context(nats)?;
-                nats.process(0)?.signal(Signal::STOP)?;
-                pause_ms(hold_ms);
-                nats.process(0)?.signal(Signal::CONT)?;
-            }
+            Self::None => return Ok(Broken { from: u64::MAX, until: 0, alone }),
+            Self::NatsKill => nodes.kill_nats(0, hold_ms, false)?,
+            Self::NatsEmpty => nodes.kill_nats(0, hold_ms, true)?,
+            Self::NatsStop => nodes.stop_nats(hold_ms)?,
             Self::Leader => {
-                let nats = nodes.nats.as_mut().with_context(nats)?;
-                let leader = nats.leader("kept")?;
-                nats.kill(leader)?;
-                pause_ms(hold_ms);
-                nats.begin(leader)?;
+                let leader = nodes.nats()?.leader("kept")?;
+                nodes.kill_nats(leader, hold_ms, false)?;
             }
             Self::GatewayKill => {
-                nodes.gateways.process(0)?.kill()?;
-                let until = now_ns();
-                pause_ms(hold_ms);
-                nodes.gateways.begin(0, nodes.network.as_ref())?;
-                nodes.gateways.wait(0)?;
-                return Ok(alone(0, from, until));
+                let killed = nodes.kill_gateway(hold_ms)?;
+                alone.push(is_alone(0, began, killed));
             }
-            Self::Rolling => {
-                for number in 0..nodes.gateways.len() {
-                    nodes.gateways.process(number)?.end(Duration::from_secs(30))?;
-                    nodes.gateways.begin(number, nodes.network.as_ref())?;
-                    nodes.gateways.wait(number)?;
-                    pause_ms(2_000);
-                }
+            Self::Rolling => nodes.restart_gateways()?,
+            Self::Partition => {
+                nodes.cut(hold_ms)?;
+                alone.push(is_alone(nodes.gateways.len() - 1, began, now_ns()));
             }
-            Self::Partition | Self::Slow => {
-                let network = nodes.network.as_ref().context("no network to break")?;
-                if self == Self::Partition {
-                    network.cut()?;
-                } else {
-                    network.slow(rate)?;
-                }
-                pause_ms(hold_ms);
-                if self == Self::Partition {
-                    network.mend()?;
-                } else {
-                    network.fast()?;
-                }
-                // What is slow comes late, and is not lost.
-                if self == Self::Partition {
-                    return Ok(alone(nodes.gateways.len() - 1, from, now_ns()));
-                }
+            // What is slow comes late, and is not lost.
+            Self::Slow => nodes.slow(rate, hold_ms)?,
+            // Who publishes on one side is told `published`; those on the other are told that it is lost.
+            Self::ServerPartition => {
+                nodes.cut(hold_ms)?;
+                let nats = nodes.nats()?;
+                nats.wait_for_routes(nats.len() - 1)?;
             }
         }
-        Ok(Vec::new())
+        let until = if self.is_in_gateways() { 0 } else { now_ns() };
+        // What was under way just then is hit as well.
+        Ok(Broken { from: began.saturating_sub(1_000_000_000), until, alone })
+    }
+
+    /// Whether what is between the gateways stays whole.
+    fn is_in_gateways(self) -> bool {
+        matches!(self, Self::None | Self::GatewayKill | Self::Rolling)
+    }
+}
+
+impl Nodes {
+    fn nats(&mut self) -> Result<&mut Nats> {
+        self.nats.as_mut().context("this fault needs NATS")
+    }
+
+    fn network(&self) -> Result<&Network> {
+        self.network.as_ref().context("no network to break")
+    }
+
+    fn kill_nats(&mut self, server: usize, hold_ms: u64, is_emptied: bool) -> Result<()> {
+        let nats = self.nats()?;
+        nats.kill(server)?;
+        if is_emptied {
+            nats.empty(server)?;
+        }
+        pause_ms(hold_ms);
+        nats.begin(server, None)
+    }
+
+    fn stop_nats(&mut self, hold_ms: u64) -> Result<()> {
+        let process = self.nats()?.process(0)?;
+        process.signal(Signal::STOP)?;
+        pause_ms(hold_ms);
+        process.signal(Signal::CONT)
+    }
+
+    /// Kills the first; says when it was dead.
+    fn kill_gateway(&mut self, hold_ms: u64) -> Result<u64> {
+        self.gateways.process(0)?.kill()?;
+        let killed = now_ns();
+        pause_ms(hold_ms);
+        self.gateways.begin(0, self.network.as_ref())?;
+        self.gateways.wait(0)?;
+        Ok(killed)
+    }
+
+    fn restart_gateways(&mut self) -> Result<()> {
+        for number in 0..self.gateways.len() {
+            self.gateways.process(number)?.end(Duration::from_secs(30))?;
+            self.gateways.begin(number, self.network.as_ref())?;
+            self.gateways.wait(number)?;
+            pause_ms(2_000);
+        }
+        Ok(())
+    }
+
+    fn cut(&self, hold_ms: u64) -> Result<()> {
+        self.network()?.cut()?;
+        pause_ms(hold_ms);
+        self.network()?.mend()
+    }
+
+    fn slow(&self, rate: &str, hold_ms: u64) -> Result<()> {
+        self.network()?.slow(rate)?;
+        pause_ms(hold_ms);
+        self.network()?.fast()
     }
 }
 
 /// A gateway was alone, and some seconds before and after that it may not have known.
-fn alone(gateway: usize, from: u64, until: u64) -> Vec<Alone> {
+fn is_alone(gateway: usize, from: u64, until: u64) -> Alone {
     let margin = |seconds: u64| seconds * 1_000_000_000;
     let gateway = u32::try_from(gateway).unwrap_or(u32::MAX);
-    vec![Alone { gateway, from: from - margin(2), until: until + margin(10) }]
+    Alone { gateway, from: from.saturating_sub(margin(2)), until: until + margin(10) }
 }

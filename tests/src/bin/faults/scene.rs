@@ -22,7 +22,7 @@ use serde_json::json;
 
 use crate::{
     Broker, Options,
-    fault::{Broken, Fault, Nodes},
+    fault::{Broken, Fault, Inside, Nodes},
     layout::Layout,
     report::Report,
     traffic::{self, Backend, Timetable},
@@ -33,6 +33,9 @@ const CALM_MS: u64 = 90_000;
 
 /// How long something may be under way while nothing is broken.
 const SETTLE_NS: u64 = 5_000_000_000;
+
+/// How soon something that was lost has to be told, or come after all.
+const TOLD_NS: u64 = 15_000_000_000;
 
 /// How soon a closing publication has to be everywhere.
 const CONVERGE: Duration = Duration::from_secs(20);
@@ -62,22 +65,30 @@ impl Scene {
 
     fn prepare(options: &Options, fault: Fault, folder: &Folder) -> Result<Self> {
         let is_memory = options.broker == Broker::Memory;
-        let network = fault.needs_network().then(Network::new).transpose()?;
+        let network = fault.inside().map(|_| Network::new()).transpose()?;
+        let around = |inside| network.as_ref().filter(|_| fault.inside() == Some(inside));
+        let (server, servers) = (&options.programs.nats_server, fault.nats_servers());
         let nats = (!is_memory)
-            .then(|| Nats::start(&options.programs.nats_server, fault.nats_servers(), folder))
+            .then(|| Nats::start(server, servers, folder, around(Inside::NatsServer)))
             .transpose()?;
-        let broker = |is_inside: bool| match (&nats, &network) {
-            (None, _) => json!({"type": "Memory", "historyBytes": "256Mi"}),
-            (Some(nats), network) => {
-                let outside = network.as_ref().filter(|_| is_inside);
-                let host = outside.map_or("127.0.0.1".to_owned(), |it| it.outside(Network::NATS));
-                json!({"type": "NATS", "historyBytes": "1Gi", "nats": {"url": nats.url(&host)}})
-            }
-        };
         let count = if is_memory { 1 } else { 3 };
+        let broker = |number: usize| {
+            let Some(nats) = &nats else {
+                return Ok(json!({"type": "Memory", "historyBytes": "256Mi"}));
+            };
+            let url = match (fault.inside(), &network) {
+                (Some(Inside::NatsServer), _) => nats.url_of(number)?,
+                (Some(Inside::Gateway), Some(it)) if number + 1 == count => {
+                    nats.url(&it.outside(Network::NATS))
+                }
+                _ => nats.url("127.0.0.1"),
+            };
+            Ok(json!({"type": "NATS", "historyBytes": "1Gi", "nats": {"url": url}}))
+        };
         let spec = gateways::spec(&Layout::channels());
         let gateway = &options.programs.gateway;
-        let gateways = Gateways::start(gateway, count, folder, network.as_ref(), &spec, broker)?;
+        let inside = around(Inside::Gateway);
+        let gateways = Gateways::start(gateway, count, folder, inside, &spec, broker)?;
         let layout = Layout::new(options.clients);
         let ledger = Arc::new(Ledger::new(layout.topics(), 64));
         let mut swarm = Swarm::new(gateways.places()?, Arc::clone(&ledger))?;
@@ -227,7 +238,8 @@ impl Scene {
         };
         let rules = Rules {
             broken_from: broken.from,
-            gap_reach_ns: u64::try_from(self.fault.gap_reach(self.length).as_nanos())?,
+            broken_until: broken.until,
+            told_ns: TOLD_NS,
             cut_reach_ns: SETTLE_NS,
             settle_ns: SETTLE_NS,
             converge_ns: u64::try_from(CONVERGE.as_nanos())?,

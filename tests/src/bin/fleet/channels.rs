@@ -41,7 +41,7 @@ pub fn run(options: &Options) -> Result<Vec<Reading>> {
 
     stage.nats.kill(0)?;
     stage.swarm.turn_for(1_000)?;
-    stage.nats.begin(0)?;
+    stage.nats.begin(0, None)?;
     let back = now_ns();
     let used = stage.used()?;
     let step = (count / SAMPLE).max(1);

@@ -37,13 +37,13 @@ pub struct Used {
 impl Stage {
     pub fn new(options: &Options, name: &str, topics: Vec<Topic>) -> Result<Self> {
         let folder = Folder::new(&format!("fleet-{name}"))?;
-        let nats = Nats::start(&options.programs.nats_server, 1, &folder)?;
+        let nats = Nats::start(&options.programs.nats_server, 1, &folder, None)?;
         let spec = gateways::spec(&json!([
             for_users(json!({"match": "kept.*", "history": {"messages": 100, "maxAge": "5m"}})),
             for_users(json!({"match": "hall", "presence": "Announced"})),
             for_users(json!({"match": "live.*"})),
         ]));
-        let broker = |_| json!({"type": "NATS", "nats": {"url": nats.url("127.0.0.1")}});
+        let broker = |_| Ok(json!({"type": "NATS", "nats": {"url": nats.url("127.0.0.1")}}));
         let gateway = &options.programs.gateway;
         let gateways = Gateways::start(gateway, GATEWAYS, &folder, None, &spec, broker)?;
         let ledger = Arc::new(Ledger::new(topics, 64));
