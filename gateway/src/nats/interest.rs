@@ -15,11 +15,11 @@ use futures_util::StreamExt as _;
 use tokio::{
     sync::watch,
     task::{JoinSet, yield_now},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep},
 };
 use tracing::debug;
 
-use super::{arrive::Arrivals, echo::Echo};
+use super::{arrive::Arrivals, echo::Echo, until};
 use crate::{
     broker::nats::{
         link::{Notice, Route, Wishes},
@@ -282,12 +282,5 @@ async fn pass_on(
                 }
             },
         }
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use async_nats::{Client, ClientError, ConnectErrorKind, Event, ServerError, connection};
 use tokio::{
     sync::{Notify, watch},
-    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
+    time::{Instant, MissedTickBehavior, interval, sleep},
 };
 use tracing::{error, info, warn};
 
@@ -16,9 +16,10 @@ use super::{
     client::Events,
     echo::Echo,
     interest::Wire,
+    past::Past,
     refusal,
     streams::{Bounds, Streams},
-    wanted,
+    until, wanted,
 };
 use crate::{
     broker::nats::link::{Connected, Notice, Route},
@@ -33,17 +34,8 @@ const TRY_AGAIN: Duration = Duration::from_millis(500);
 /// once it may lose some.
 const COMPARE_EVERY: Duration = Duration::from_secs(2);
 
-/// How long after something was lost everything is asked for again, and how long after that at the
-/// earliest once more: an overflow tells of each message.
-const BREAK_AFTER: Duration = Duration::from_millis(250);
-const BREAK_EVERY: Duration = Duration::from_secs(1);
-
 /// How long the servers of a cluster take to tell each other of a subscription, amply.
 const CLUSTER_SETTLES: Duration = Duration::from_secs(1);
-
-/// How long what the server complains of is shown, and how long the same is not logged again.
-const COMPLAINT_SHOWN: Duration = Duration::from_mins(1);
-const COMPLAINT_AGAIN: Duration = Duration::from_secs(10);
 
 /// What stands around a message when it goes over the wire: its line and its headers.
 const AROUND_BYTES_MAX: u64 = 4 * 1024;
@@ -80,32 +72,6 @@ pub struct Life {
     pub missed: Arc<Notify>,
     /// What happened.
     pub past: Past,
-}
-
-/// What happened to the connection.
-#[derive(Debug, Default)]
-pub struct Past {
-    /// The broker was there once.
-    was_there: bool,
-    /// How often the client had connected when it was last greeted.
-    connects: u64,
-    /// Why the broker cannot be reached, as the log says already.
-    unreachable: Option<String>,
-    /// What the server complained of, and when it was logged.
-    complaint: Option<(Instant, String)>,
-    /// When everything was last asked for again because something was lost.
-    broke: Option<Instant>,
-    /// When everything is to be asked for again.
-    breaks: Option<Instant>,
-}
-
-impl Past {
-    /// Has everything asked for again soon, and once for all that is lost until then.
-    fn break_soon(&mut self, now: Instant) {
-        let soonest = self.broke.map(|it| it + BREAK_EVERY);
-        let at = now + BREAK_AFTER;
-        self.breaks.get_or_insert(soonest.map_or(at, |it| it.max(at)));
-    }
 }
 
 impl Life {
@@ -174,8 +140,7 @@ impl Life {
 
     /// Compares what the client says with what its events said.
     async fn compare(&mut self) {
-        if self.past.complaint.as_ref().is_some_and(|it| it.0.elapsed() > COMPLAINT_SHOWN) {
-            self.past.complaint = None;
+        if self.past.is_content(Instant::now()) {
             self.complaint.send_replace(None);
         }
         if !self.events.is_empty() {
@@ -245,14 +210,10 @@ impl Life {
         // What comes first through another server may not have been sent here yet.
         let settled = server.cluster.is_some().then(|| Instant::now() + CLUSTER_SETTLES);
         let breaks = if is_first { None } else { settled };
-        self.past = Past {
-            was_there: true,
-            connects: self.past.connects,
-            broke: Some(Instant::now()),
-            breaks,
-            complaint: self.past.complaint.take(),
-            unreachable: None,
-        };
+        self.past.was_there = true;
+        self.past.unreachable = None;
+        self.past.broke = Some(Instant::now());
+        self.past.breaks = breaks;
         self.state.send_replace(State::Connected);
         self.route.tell(Notice::Back { is_break: !is_first });
     }
@@ -336,49 +297,9 @@ impl Life {
     }
 
     fn complain(&mut self, error: &ServerError) {
-        let error = error.to_string();
-        let error = refusal::explained(&error).unwrap_or(error);
-        let is_new = self
-            .past
-            .complaint
-            .as_ref()
-            .is_none_or(|(at, logged)| *logged != error || at.elapsed() > COMPLAINT_AGAIN);
-        if is_new {
-            warn!(event = "broker_error", error, "NATS reports an error");
-            self.complaint.send_replace(Some(error.clone()));
-            self.past.complaint = Some((Instant::now(), error));
+        if let Some(complaint) = self.past.complain(Instant::now(), &error.to_string()) {
+            warn!(event = "broker_error", error = complaint, "NATS reports an error");
+            self.complaint.send_replace(Some(complaint));
         }
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_storm_of_losses_is_one_break_a_second() {
-        let began = Instant::now();
-        let mut past = Past::default();
-        let mut breaks = Vec::new();
-        for ms in 0..5_000 {
-            let now = began + Duration::from_millis(ms);
-            past.break_soon(now);
-            if past.breaks.take_if(|it| *it <= now).is_some() {
-                past.broke = Some(now);
-                breaks.push(ms);
-            }
-        }
-
-        assert_eq!(breaks, [250, 1_250, 2_250, 3_250, 4_250]);
-        past.breaks = None;
-        past.break_soon(began + Duration::from_mins(1));
-        assert_eq!(past.breaks, Some(began + Duration::from_millis(60_250)));
     }
 }

@@ -14,6 +14,7 @@ mod interest;
 mod keeper;
 mod life;
 mod newest;
+mod past;
 pub mod plane;
 mod publish;
 mod read;
@@ -26,6 +27,7 @@ mod tried;
 
 use std::{
     collections::VecDeque,
+    future,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -35,17 +37,18 @@ use futures_util::StreamExt as _;
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
-    time::{Instant, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 pub use self::life::State;
 use self::{
     arrive::Arrivals,
-    client::Connecting,
+    client::{Connecting, Events},
     echo::Echo,
     interest::{Interest, Listeners, Wire},
     keeper::Keeper,
-    life::{Life, Past},
+    life::Life,
+    past::Past,
     plane::Plane,
     publish::Publisher,
     read::Reader,
@@ -53,7 +56,7 @@ use self::{
 };
 use crate::{
     broker::nats::{
-        link::{Kept, Orders, Route},
+        link::{Connected, Kept, Orders, Route, Wishes},
         names::Names,
     },
     config::Config,
@@ -142,63 +145,112 @@ pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, Conn
     let (state, state_seen) = watch::channel(State::Connecting);
     let (complaint, complaint_seen) = watch::channel(None);
     let missed = Arc::new(Notify::new());
-    let arrivals = Arc::new(Arrivals {
-        client: client.clone(),
-        streams: Arc::clone(&streams),
-        metrics: Arc::clone(&metrics),
-        config: config.clone(),
-    });
-    let interest = Interest {
-        client: client.clone(),
-        route: route.clone(),
-        wishes: orders.wishes(),
-        echo: echo.clone(),
-        wire: wire_seen,
-        refusals: refusals_seen,
-        listeners: Listeners::new(client.clone(), names.clone(), arrivals, route.clone()),
-        young: VecDeque::new(),
-        refused: None,
-    };
-    let keeper = Keeper {
-        config: config.clone(),
-        streams: Arc::clone(&streams),
-        reader: Arc::clone(&reader),
-        echo: echo.clone(),
-        state: state_seen.clone(),
-        route: route.clone(),
-        metrics: Arc::clone(&metrics),
-    };
-    let life = Life {
-        client: client.clone(),
-        config,
-        events,
-        streams: Arc::clone(&streams),
-        echo: echo.clone(),
-        connected: orders.connected(),
-        wire,
-        state,
-        complaint,
-        route,
-        metrics,
-        missed: Arc::clone(&missed),
-        past: Past::default(),
-    };
+    let told = Told { events, wire, state, complaint, missed: Arc::clone(&missed) };
     let plane = Arc::new(OnceLock::new());
-    tasks.spawn(echo.run());
-    tasks.spawn(pages(client.clone(), Arc::clone(&reader)));
-    tasks.spawn(interest.run());
-    tasks.spawn(keeper.run());
-    tasks.spawn(life.run());
-    let publisher = Publisher::new(
-        client.clone(),
-        names.clone(),
-        Arc::clone(&streams),
-        reader,
-        Arc::clone(&plane),
-    );
-    tasks.spawn(publisher.run(orders));
+    let parts = Parts { client, names, config, streams, reader, echo, route, metrics };
+    tasks.spawn(parts.echo.clone().run());
+    tasks.spawn(pages(parts.client.clone(), Arc::clone(&parts.reader)));
+    tasks.spawn(parts.interest(orders.wishes(), wire_seen, refusals_seen).run());
+    tasks.spawn(parts.keeper(state_seen.clone()).run());
+    tasks.spawn(parts.life(told, orders.connected()).run());
+    tasks.spawn(parts.publisher(Arc::clone(&plane)).run(orders));
+    let Parts { client, names, streams, .. } = parts;
     let (state, complaint) = (state_seen, complaint_seen);
     Ok(Broker { client, names, pod, state, complaint, missed, unreachable, plane, streams })
+}
+
+/// What the tasks have in common.
+struct Parts {
+    client: Client,
+    names: Names,
+    config: watch::Receiver<Arc<Config>>,
+    streams: Arc<Streams>,
+    reader: Arc<Reader>,
+    echo: Echo,
+    route: Route,
+    metrics: Arc<Metrics>,
+}
+
+/// What the life of the connection hears, and whom it tells.
+struct Told {
+    events: Events,
+    wire: watch::Sender<Wire>,
+    state: watch::Sender<State>,
+    complaint: watch::Sender<Option<String>>,
+    missed: Arc<Notify>,
+}
+
+impl Parts {
+    fn interest(
+        &self,
+        wishes: Wishes,
+        wire: watch::Receiver<Wire>,
+        refusals: watch::Receiver<u64>,
+    ) -> Interest {
+        let arrivals = Arc::new(Arrivals {
+            client: self.client.clone(),
+            streams: Arc::clone(&self.streams),
+            metrics: Arc::clone(&self.metrics),
+            config: self.config.clone(),
+        });
+        Interest {
+            client: self.client.clone(),
+            route: self.route.clone(),
+            wishes,
+            echo: self.echo.clone(),
+            wire,
+            refusals,
+            listeners: Listeners::new(
+                self.client.clone(),
+                self.names.clone(),
+                arrivals,
+                self.route.clone(),
+            ),
+            young: VecDeque::new(),
+            refused: None,
+        }
+    }
+
+    fn keeper(&self, state: watch::Receiver<State>) -> Keeper {
+        Keeper {
+            config: self.config.clone(),
+            streams: Arc::clone(&self.streams),
+            reader: Arc::clone(&self.reader),
+            echo: self.echo.clone(),
+            state,
+            route: self.route.clone(),
+            metrics: Arc::clone(&self.metrics),
+        }
+    }
+
+    fn life(&self, told: Told, connected: Connected) -> Life {
+        let Told { events, wire, state, complaint, missed } = told;
+        Life {
+            client: self.client.clone(),
+            config: self.config.clone(),
+            events,
+            streams: Arc::clone(&self.streams),
+            echo: self.echo.clone(),
+            connected,
+            wire,
+            state,
+            complaint,
+            route: self.route.clone(),
+            metrics: Arc::clone(&self.metrics),
+            missed,
+            past: Past::default(),
+        }
+    }
+
+    fn publisher(&self, plane: Arc<OnceLock<Plane>>) -> Publisher {
+        Publisher::new(
+            self.client.clone(),
+            self.names.clone(),
+            Arc::clone(&self.streams),
+            Arc::clone(&self.reader),
+            plane,
+        )
+    }
 }
 
 /// Hands the reader what comes for it.
@@ -219,4 +271,12 @@ pub fn wanted(config: &Config) -> Vec<Kept> {
         }
     }
     wanted
+}
+
+/// Waits until then, or for ever.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => future::pending().await,
+    }
 }

@@ -74,6 +74,11 @@ pub const EVENTS: &[Event] = &[
     ),
     event("pod_gone", "info", "A `pod` said that it goes away."),
     event(
+        "pod_missed",
+        "info",
+        "Something that a `pod` told was lost on the way, such as between NATS servers. So may be what it published: clients are told by `gap`.",
+    ),
+    event(
         "revocations_not_read",
         "debug",
         "The revocations could not be read: `error`. It is tried again; a pod that starts is not ready before.",
@@ -86,12 +91,12 @@ pub const EVENTS: &[Event] = &[
     event(
         "broker_error",
         "warn",
-        "NATS reports an `error`, such as a right that the gateway's user has not.",
+        "NATS reports an `error`, such as a right that the gateway's user has not or a limit of the account: what to allow. `/status` has it for a minute; the same is told again after ten seconds.",
     ),
     event(
         "broker_overflow",
         "warn",
-        "More came from NATS than could be taken; clients are told by `gap`.",
+        "More came from NATS than could be taken; clients are told by `gap`, at most once a second.",
     ),
     event(
         "broker_moves",
