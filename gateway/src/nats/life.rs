@@ -1,6 +1,7 @@
 //! The life of the connection: what is done when it is there, and who is told when it is not.
 
 use std::{
+    mem,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -87,7 +88,11 @@ impl Life {
                     None => return,
                 },
                 _ = compares.tick() => self.compare().await,
-                () = missed.notified() => self.past.break_soon(Instant::now()),
+                () = missed.notified() => {
+                    self.past.break_soon(Instant::now());
+                    // What the other servers want may be known only after what they tell.
+                    self.past.breaks_again = self.client.server_info().cluster.is_some();
+                }
                 () = until(self.past.breaks) => self.breaks(),
             }
         }
@@ -131,7 +136,7 @@ impl Life {
             Event::LameDuckMode => {
                 info!(
                     event = "broker_moves",
-                    "this NATS server goes away; the next one is looked for"
+                    "this NATS server goes away: the next one is taken when it does"
                 );
             }
             Event::Draining => {}
@@ -265,7 +270,7 @@ impl Life {
         self.connected.set(false);
         self.metrics.broker_connected.set(0);
         self.wire.send_replace(Wire::Down);
-        self.past.breaks = None;
+        (self.past.breaks, self.past.breaks_again) = (None, false);
         let is = self.state.borrow().clone();
         match is {
             State::Connected => {
@@ -289,7 +294,8 @@ impl Life {
 
     /// Something that came was lost on the way, or may have been: everything is asked for again.
     fn breaks(&mut self) {
-        self.past.breaks = None;
+        let again = mem::take(&mut self.past.breaks_again);
+        self.past.breaks = again.then(|| Instant::now() + CLUSTER_SETTLES);
         if *self.state.borrow() == State::Connected {
             self.past.broke = Some(Instant::now());
             self.route.begin_anew(true);

@@ -30,6 +30,8 @@ pub struct Past {
     pub broke: Option<Instant>,
     /// When everything is to be asked for again.
     pub breaks: Option<Instant>,
+    /// And once more, when the servers of the cluster have told each other.
+    pub breaks_again: bool,
 }
 
 impl Past {

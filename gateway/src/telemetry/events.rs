@@ -101,7 +101,7 @@ pub const EVENTS: &[Event] = &[
     event(
         "broker_moves",
         "info",
-        "The NATS server goes away (lame duck); the client looks for the next one.",
+        "The NATS server goes away (lame duck); the next one is taken when it ends the connection.",
     ),
     event(
         "broker_silent",
