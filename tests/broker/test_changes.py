@@ -1,8 +1,11 @@
 """Live changes of the rules, on all pods."""
 
+import pytest
+
 from client import enter
 from gateway import eventually
-from hub import ANYONE, SPEC, is_idle, position
+from hub import ANYONE, SPEC, Hub, is_idle, position
+from nats import PASSWORD, Nats, account
 
 
 def kept(**history):
@@ -107,3 +110,28 @@ def test_a_rule_with_history_that_comes_later_is_there_for_all(start):
         places = [pod.publish("late.a", number) for number, pod in enumerate(hub.pods)]
         assert {it["epoch"] for it in places} == {at["epoch"]}
         assert client.messages(len(hub.pods)) == list(range(len(hub.pods)))
+
+
+@pytest.mark.pods
+def test_a_stream_that_cannot_be_removed_does_not_go_on_as_if_nothing_had_been_published(tmp_path):
+    accounts = account("chat")
+    right = '"$JS.API.STREAM.DELETE.*", '
+    assert right in accounts
+    nats = Nats(tmp_path / "nats", accounts=accounts.replace(right, ""))
+    nats.start().wait_until_ready()
+    (tmp_path / "pods").mkdir()
+    hub = Hub(tmp_path / "pods", "chat", {"urls": [nats.url], "ports": [nats.port], "password": PASSWORD}, SPEC)
+    try:
+        hub.start(1)
+        hub.a.publish("kept.a", 1)
+        hub.change(channels=kept())
+        eventually(lambda: "epoch" not in hub.a.publish("kept.a", 2), "nothing is kept any more")
+        mark = len(hub.a.log)
+        hub.change(channels=SPEC["channels"])
+
+        problem = hub.a.wait_for("streams_unavailable", mark, 20)["error"]
+        assert "cannot remove the stream" in problem, problem
+        assert hub.a.http("POST", "/api/v1/publish", {"channel": "kept.a", "data": 3})[0] == 503
+    finally:
+        hub.kill()
+        nats.kill()

@@ -1,4 +1,4 @@
-"""An account of NATS that takes only so many subscriptions: nobody is told `subscribed` who hears nothing."""
+"""NATS that refuses subscriptions, for a limit or for want of a right: nobody is told `subscribed` who hears nothing."""
 
 import pytest
 
@@ -20,8 +20,18 @@ def crowded(subscriptions):
 
 @pytest.fixture
 def full(tmp_path):
-    """Two pods at a server that takes 40 subscriptions of both."""
-    nats = Nats(tmp_path / "nats", accounts=crowded(40))
+    """Two pods at a server that takes 40 subscriptions of each."""
+    yield from pods_at(tmp_path, crowded(40))
+
+
+@pytest.fixture
+def lonely(tmp_path):
+    """Two pods at a server that nobody else is at."""
+    yield from pods_at(tmp_path, account("chat"))
+
+
+def pods_at(tmp_path, accounts):
+    nats = Nats(tmp_path / "nats", accounts=accounts)
     nats.start().wait_until_ready()
     (tmp_path / "pods").mkdir()
     hub = Hub(tmp_path / "pods", "chat", {"urls": [nats.url], "ports": [nats.port], "password": PASSWORD}, SPEC)
@@ -71,3 +81,28 @@ def test_who_is_subscribed_hears_and_who_cannot_be_is_told(full):
         room = {"public.other", "kept.other"}
         eventually(lambda: subscribe(alice, room) == room, "there is room for others", 10)
         eventually(lambda: hears(alice, bob, {*sorted(heard)[9:], *room}), "all of them are heard", 10)
+
+
+@pytest.mark.parametrize("comes_meanwhile", [False, True])
+def test_a_right_that_is_gone_when_the_broker_is_back_is_missed_by_nobody_else(lonely, comes_meanwhile):
+    nats, hub = lonely
+    with enter(hub.a, token()) as alice, enter(hub.b, token("bob")) as bob:
+        assert subscribe(alice, ["public.x", "public.y"]) == {"public.x", "public.y"}
+        nats.kill()
+        allowed = 'subscribe: ["headgate.default.chat.>"]'
+        text = nats.configuration.read_text()
+        assert allowed in text
+        nats.configuration.write_text(text.replace(allowed, 'subscribe: {allow: ["headgate.default.chat.>"], deny: ["headgate.default.chat.live.public_2Ex"]}'))
+        eventually(lambda: not hub.a.status()["broker"]["connected"], "the pod knows that NATS is lost", 20)
+        if comes_meanwhile:
+            assert subscribe(alice, ["public.z"]) == {"public.z"}
+        nats.start().wait_until_ready()
+
+        with enter(hub.a, token("carol")) as carol:
+            def is_refused():
+                is_it = carol.ask("subscribe", channel="public.x") == "unavailable"
+                return is_it or carol.ask("unsubscribe", channel="public.x") is False
+
+            eventually(is_refused, "the channel without the right is refused", 15)
+        others = {"public.y"} | ({"public.z"} if comes_meanwhile else set())
+        eventually(lambda: hears(alice, bob, others), "the others are heard", 15)

@@ -5,7 +5,7 @@ import json, os, re
 import pytest
 
 from client import enter
-from hub import eventually, is_idle, position
+from hub import SPEC, eventually, is_idle, position
 from nats_wire import Wire
 
 pytestmark = pytest.mark.pods
@@ -93,6 +93,23 @@ def test_a_stream_that_is_removed_by_hand_begins_anew_and_clients_are_told(tappe
         # A pod that has not seen the new stream yet says to try again.
         answers = lambda: [it] if (it := late.ask("subscribe", channel="kept.a", recover=position(place))) != "unavailable" else []
         assert eventually(answers, "pod c knows the new stream", 15)[0]["recovered"] is False
+
+
+def test_what_did_not_come_while_a_stream_did_not_republish_comes_whoever_mends_it(tapped):
+    hub, client, wire, _, _ = tapped
+    hub.a.publish("kept.a", 1)
+    assert client.messages(1) == [1]
+    stream = f"headgate_default_{hub.name}_kept_2E_2A_2A"
+    config = wire.ask(f"$JS.API.STREAM.INFO.{stream}")["config"]
+    del config["republish"]
+    assert "error" not in wire.ask(f"$JS.API.STREAM.UPDATE.{stream}", **config)
+
+    hub.a.publish("kept.a", 2)
+    # Each pod looks at its streams now, before it would have by itself.
+    rules = [{**rule, "history": {"messages": 999, "maxAge": "5m"}} if rule["match"] == "kept.**" else rule for rule in SPEC["channels"]]
+    hub.change(channels=rules)
+
+    assert [client.get(10)["payload"]["data"]] == [2]
 
 
 def test_nothing_is_removed_from_a_stream_by_hand(tapped):

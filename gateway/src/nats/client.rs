@@ -23,7 +23,7 @@ use tokio::{
     task,
 };
 
-use super::tried::Tried;
+use super::{interest::Refusals, tried::Tried};
 use crate::{
     broker::nats::names::Names,
     config::{
@@ -68,14 +68,14 @@ pub struct Connecting {
     pub unreachable: watch::Receiver<Option<String>>,
 }
 
-/// Begins to connect, and goes on until it succeeds and whenever it is lost. `refusals` counts what the
-/// server says against subscriptions.
+/// Begins to connect, and goes on until it succeeds and whenever it is lost. `refusals` is told what
+/// the server says against subscriptions.
 pub async fn connect(
     url: &str,
     names: &Names,
     pod: &str,
     config: watch::Receiver<Arc<Config>>,
-    refusals: watch::Sender<u64>,
+    refusals: watch::Sender<Refusals>,
 ) -> Result<Connecting, ConnectError> {
     let servers: Vec<ServerAddr> = url.split(',').filter_map(|url| url.parse().ok()).collect();
     let (sender, events) = mpsc::channel(EVENTS_MAX);
@@ -105,8 +105,8 @@ pub async fn connect(
         async { None }
     })
     .event_callback(move |event| {
-        if is_about_subscriptions(&event) {
-            refusals.send_modify(|it| *it += 1);
+        if let Some(is_limit) = refuses_subscription(&event) {
+            refusals.send_modify(|it| *it = Refusals { count: it.count + 1, is_limit });
         }
         let (sender, tried) = (sender.clone(), Arc::clone(&tried));
         async move {
@@ -117,10 +117,14 @@ pub async fn connect(
     Ok(Connecting { client: options.connect(servers).await?, events, unreachable })
 }
 
-/// Whether the server refuses to hand something on: beyond a limit of the account, or without the right.
-fn is_about_subscriptions(event: &Event) -> bool {
-    // "maximum subscriptions exceeded", "Permissions Violation for Subscription to ...": it has no codes.
-    matches!(event, Event::ServerError(ServerError::Other(error)) if error.to_lowercase().contains("subscription"))
+/// Whether the server refuses a subscription beyond a limit of the account, or for want of a right; `None`
+/// where it says something else.
+fn refuses_subscription(event: &Event) -> Option<bool> {
+    let Event::ServerError(ServerError::Other(error)) = event else { return None };
+    // There are no codes.
+    let error = error.to_lowercase();
+    let is_limit = error.contains("maximum subscriptions exceeded");
+    (is_limit || error.contains("permissions violation for subscription to")).then_some(is_limit)
 }
 
 fn credentials(config: &watch::Receiver<Arc<Config>>) -> Credentials {

@@ -4,8 +4,9 @@
 //! unsubscribes, and says of each new topic when the server has heard of it. After a loss the client
 //! subscribes again by itself; what changed meanwhile waits here.
 //!
-//! A server that refuses a subscription does not say which, or only later. So what was subscribed since
-//! the server was last known to take everything is subscribed again in halves, until it is known.
+//! A server that refuses a subscription for a limit does not say which, and what it says does not come
+//! with the echo. So what was subscribed within the last second is subscribed again in halves then, until
+//! it is known which.
 
 use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
@@ -35,6 +36,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// amply.
 const SETTLES: Duration = Duration::from_secs(1);
 
+/// How long what the server says against a subscription may take from its echo to here, amply.
+const LATE: Duration = Duration::from_millis(5);
+
 /// How long to wait before what was refused is tried again: a limit may be another one by then.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
@@ -45,6 +49,24 @@ pub enum Wire {
     Down,
     /// It takes commands.
     Up,
+}
+
+/// What the server said against subscriptions so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Refusals {
+    /// How often.
+    pub count: u64,
+    /// The last time it was for a limit, and not for a right.
+    pub is_limit: bool,
+}
+
+/// What was subscribed together.
+#[derive(Debug)]
+pub struct Young {
+    until: Instant,
+    topics: Wanted,
+    /// Not by the client itself, after a loss.
+    is_new: bool,
 }
 
 /// Topics, and which wishes they are.
@@ -58,11 +80,13 @@ pub struct Interest {
     pub wishes: Wishes,
     pub echo: Echo,
     pub wire: watch::Receiver<Wire>,
-    /// Counts what the server says against subscriptions.
-    pub refusals: watch::Receiver<u64>,
+    /// What the server says against subscriptions.
+    pub refusals: watch::Receiver<Refusals>,
     pub listeners: Listeners,
-    /// What was subscribed of late, and when it is no longer new; ascending.
-    pub young: VecDeque<(Instant, Wanted)>,
+    /// How many of them were looked into.
+    pub counted: u64,
+    /// What was subscribed of late, in the order in which it was.
+    pub young: VecDeque<Young>,
     /// What the server refused, and when it is tried again.
     pub refused: Option<(Instant, AHashMap<Topic, u64>)>,
 }
@@ -83,35 +107,41 @@ impl Interest {
     /// Keeps them for as long as the process lives.
     pub async fn run(mut self) {
         loop {
-            let due = [self.young.front().map(|it| it.0), self.refused.as_ref().map(|it| it.0)];
+            let due = [self.young.front().map(|it| it.until), self.refused.as_ref().map(|it| it.0)];
             let due = due.into_iter().flatten().min();
             tokio::select! {
+                // What was here before counts before what is new.
+                biased;
+                changed = self.wire.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.wire.mark_changed();
+                    self.look_at_wire();
+                }
+                changed = self.refusals.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.listen(Vec::new()).await;
+                }
                 changed = self.wishes.changed() => {
-                    // That it is up is a change all the same.
                     if self.wire.clone().wait_for(|it| *it == Wire::Up).await.is_err() {
                         return;
                     }
                     let new = self.note(changed);
                     self.listen(new).await;
                 }
-                changed = self.wire.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    if *self.wire.borrow_and_update() == Wire::Up {
-                        // The client subscribes to all of it again.
-                        self.young.clear();
-                        self.young.push_back((Instant::now() + SETTLES, self.listeners.wanted()));
-                    }
-                }
-                changed = self.refusals.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    self.listen_anew().await;
-                }
                 () = until(due) => self.tend(Instant::now()).await,
             }
+        }
+    }
+
+    /// After a loss the client subscribes to all of it again, and any of that may be refused.
+    fn look_at_wire(&mut self) {
+        if self.wire.has_changed().unwrap_or(false) && *self.wire.borrow_and_update() == Wire::Up {
+            let (until, topics) = (Instant::now() + SETTLES, self.listeners.wanted());
+            self.young = [Young { until, topics, is_new: false }].into();
         }
     }
 
@@ -132,44 +162,98 @@ impl Interest {
 
     /// Subscribes to what is not yet, and says of each topic whether what is published comes here.
     async fn listen(&mut self, wanted: Wanted) {
-        let mut parts = vec![wanted];
+        self.look_at_wire();
+        let refusals = self.subscribe(&wanted).await;
+        if refusals == 0 {
+            return self.are_taken(wanted);
+        }
+        self.look_at_wire();
+        self.end(&wanted).await;
+        let its_own = self.subscribe_surely(&wanted).await;
+        let mut parts = Vec::new();
+        if its_own == 0 {
+            self.are_taken(wanted);
+        } else {
+            self.end(&wanted).await;
+            parts.extend(halves(wanted));
+        }
+        if its_own < refusals {
+            // They were of something that was subscribed of late.
+            let young = self.take_young();
+            self.end(&young).await;
+            parts.push(young);
+        }
+        self.search(parts).await;
+    }
+
+    /// Subscribes to the last part first, and to less of it until it is known what is refused.
+    async fn search(&mut self, mut parts: Vec<Wanted>) {
         let mut is_full = false;
-        while let Some(mut part) = parts.pop() {
+        while let Some(part) = parts.pop() {
             if is_full {
                 self.is_refused(part);
-            } else if part.is_empty() {
-                // Only ends.
-            } else if self.is_taken(&part).await {
-                for (topic, wish) in &part {
-                    self.route.tell(Notice::Listening(topic.clone(), *wish));
-                }
-                self.young.push_back((Instant::now() + SETTLES, part));
+            } else if self.subscribe_surely(&part).await == 0 {
+                self.are_taken(part);
             } else {
                 self.end(&part).await;
-                // Where one alone is refused, what comes behind it will fare no better.
-                is_full = part.len() == 1;
-                let behind = part.split_off(part.len() / 2);
-                parts.extend([behind, part]);
+                if part.len() > 1 {
+                    parts.extend(halves(part));
+                } else {
+                    // Beyond a limit what comes behind it will fare no better.
+                    is_full = self.refusals.borrow().is_limit;
+                    self.is_refused(part);
+                }
             }
         }
     }
 
-    /// Subscribes; whether the server took every subscription.
-    async fn is_taken(&mut self, part: &Wanted) -> bool {
-        self.refusals.mark_unchanged();
+    /// Subscribes; how many subscriptions the server has refused since that was asked last, as far as is
+    /// known so soon.
+    async fn subscribe(&mut self, part: &Wanted) -> u64 {
         for (topic, wish) in part {
             self.listeners.begin(topic, *wish).await;
         }
-        while !self.echo.comes_back().await {
+        while !part.is_empty() && !self.echo.comes_back().await {
             debug!(event = "broker_silent", "NATS does not answer yet");
             sleep(ASK_AGAIN).await;
         }
-        // It said so before the echo, so the task that hears of it has its turn first; where it is late all
-        // the same, `listen_anew` sees to it.
+        // It said so before the echo, so the task that hears of it has its turn first; what is late all the
+        // same is looked for then, among all that is young.
         yield_now().await;
-        let is_refused = self.refusals.has_changed().unwrap_or(false);
-        self.refusals.mark_unchanged();
-        !is_refused
+        self.take_refusals()
+    }
+
+    /// The same with time for what is late, so that nothing else is taken for it.
+    async fn subscribe_surely(&mut self, part: &Wanted) -> u64 {
+        if part.is_empty() {
+            return 0;
+        }
+        let refusals = self.subscribe(part).await;
+        sleep(LATE).await;
+        refusals + self.take_refusals()
+    }
+
+    fn take_refusals(&mut self) -> u64 {
+        let count = self.refusals.borrow_and_update().count;
+        count - mem::replace(&mut self.counted, count)
+    }
+
+    fn are_taken(&mut self, topics: Wanted) {
+        for (topic, wish) in &topics {
+            self.route.tell(Notice::Listening(topic.clone(), *wish));
+        }
+        if !topics.is_empty() {
+            let until = Instant::now() + SETTLES;
+            self.young.push_back(Young { until, topics, is_new: true });
+        }
+    }
+
+    /// What was subscribed of late, and still is.
+    fn take_young(&mut self) -> Wanted {
+        let here = &self.listeners.here;
+        let is_here =
+            |(topic, wish): &(Topic, u64)| here.get(topic).is_some_and(|it| it.0 == *wish);
+        mem::take(&mut self.young).into_iter().flat_map(|it| it.topics).filter(is_here).collect()
     }
 
     /// Ends subscriptions; back when nothing that the server is told later comes before that.
@@ -178,21 +262,6 @@ impl Interest {
         for end in ends {
             end.closed().await;
         }
-    }
-
-    /// The server has refused something of late: subscribes again to everything that is new.
-    async fn listen_anew(&mut self) {
-        let here = &self.listeners.here;
-        let young: Wanted = mem::take(&mut self.young)
-            .into_iter()
-            .flat_map(|it| it.1)
-            .filter(|(topic, wish)| here.get(topic).is_some_and(|it| it.0 == *wish))
-            .collect();
-        if young.is_empty() {
-            return;
-        }
-        self.end(&young).await;
-        self.listen(young).await;
     }
 
     fn is_refused(&mut self, part: Wanted) {
@@ -205,12 +274,12 @@ impl Interest {
 
     /// Does what is due.
     async fn tend(&mut self, now: Instant) {
-        while let Some((_, young)) = self.young.pop_front_if(|it| it.0 <= now) {
-            if self.client.server_info().cluster.is_none() {
-                continue;
-            }
-            for (topic, wish) in young {
-                self.route.tell(Notice::Settled(topic, wish));
+        while let Some(young) = self.young.pop_front_if(|it| it.until <= now) {
+            // After a return everything asks anyway.
+            if young.is_new && self.client.server_info().cluster.is_some() {
+                for (topic, wish) in young.topics {
+                    self.route.tell(Notice::Settled(topic, wish));
+                }
             }
         }
         if *self.wire.borrow() == Wire::Up
@@ -219,6 +288,12 @@ impl Interest {
             self.listen(refused.into_iter().collect()).await;
         }
     }
+}
+
+/// The second half and the first, which is taken from the end.
+fn halves(mut part: Wanted) -> [Wanted; 2] {
+    let second = part.split_off(part.len().div_ceil(2));
+    [second, part]
 }
 
 impl Listeners {

@@ -37,12 +37,13 @@ impl Keeper {
     pub async fn run(mut self) {
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let reader = Arc::clone(&self.reader);
+        let (reader, streams) = (Arc::clone(&self.reader), Arc::clone(&self.streams));
         loop {
             tokio::select! {
                 changed = self.config.changed() => if changed.is_err() { return },
                 changed = self.state.changed() => if changed.is_err() { return },
                 () = reader.missing.notified() => {}
+                () = streams.noticed.notified() => {}
                 _ = looks.tick() => self.measure().await,
             }
             self.look().await;
@@ -63,20 +64,19 @@ impl Keeper {
         }
         let config = &mut self.config;
         match self.streams.ensure(Bounds::Keep, || wanted(&config.borrow_and_update())).await {
-            Ok(seen) if seen > Seen::Same && self.is_connected() => {
-                if seen == Seen::Anew {
-                    warn!(
-                        event = "history_new",
-                        "a stream was made anew: its history begins again"
-                    );
-                }
-                self.route.begin_anew(false);
-            }
-            // What is lost meanwhile asks for everything when it is back.
-            Ok(_) => {}
+            Ok(()) => {}
             Err(error) => {
                 warn!(event = "streams_unavailable", %error, "history is not to be had now");
             }
+        }
+        self.streams.remove_unwanted().await;
+        let seen = self.streams.take_seen();
+        if seen == Seen::Anew {
+            warn!(event = "history_new", "a stream was made anew: its history begins again");
+        }
+        // What is lost meanwhile asks for everything when it is back.
+        if seen > Seen::Same && self.is_connected() {
+            self.route.begin_anew(false);
         }
     }
 

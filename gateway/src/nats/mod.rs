@@ -45,7 +45,7 @@ use self::{
     arrive::Arrivals,
     client::{Connecting, Events},
     echo::Echo,
-    interest::{Interest, Listeners, Wire},
+    interest::{Interest, Listeners, Refusals, Wire},
     keeper::Keeper,
     life::Life,
     past::Past,
@@ -128,7 +128,7 @@ pub async fn start(start: Start, tasks: &mut JoinSet<()>) -> Result<Broker, Conn
     let url = config.borrow().spec.broker.nats.as_ref().map(|it| it.url.clone());
     let url = url.unwrap_or_default();
     let history_bytes = config.borrow().spec.broker.history_bytes.bytes();
-    let (refusals, refusals_seen) = watch::channel(0);
+    let (refusals, refusals_seen) = watch::channel(Refusals::default());
     let Connecting { client, events, unreachable } =
         client::connect(&url, &names, &pod, config.clone(), refusals).await?;
     let streams = Arc::new(Streams::new(client.clone(), names.clone(), history_bytes));
@@ -185,7 +185,7 @@ impl Parts {
         &self,
         wishes: Wishes,
         wire: watch::Receiver<Wire>,
-        refusals: watch::Receiver<u64>,
+        refusals: watch::Receiver<Refusals>,
     ) -> Interest {
         let arrivals = Arc::new(Arrivals {
             client: self.client.clone(),
@@ -200,6 +200,7 @@ impl Parts {
             echo: self.echo.clone(),
             wire,
             refusals,
+            counted: 0,
             listeners: Listeners::new(
                 self.client.clone(),
                 self.names.clone(),

@@ -4,9 +4,10 @@
 //! rule changes, its stream is changed in place; where it keeps nothing any more, the stream goes.
 
 use std::{
+    mem,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -24,7 +25,8 @@ use async_nats::{
     },
 };
 use futures_util::StreamExt as _;
-use tokio::time::sleep;
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::sleep};
 use tracing::{info, warn};
 
 use super::shape::{config, is_bounded, is_sound, mended, note_mended, times_mended, with_bounds};
@@ -90,8 +92,11 @@ pub struct Streams {
     /// caller has given up is made by whoever looks next.
     due: AtomicU64,
     done: AtomicU64,
-    /// A stream was seen to be another one since all were looked at.
-    is_other: AtomicBool,
+    /// The streams that are to be removed, in the lives in which they were known.
+    gone: Mutex<AHashMap<String, Epoch>>,
+    seen: Mutex<Seen>,
+    /// Told when something was seen.
+    pub noticed: Notify,
     /// By the streams' names.
     known: ArcSwap<AHashMap<String, Known>>,
 }
@@ -105,6 +110,9 @@ pub enum StreamError {
     /// The server refuses it.
     #[error("cannot make the stream {0}: {1}")]
     Make(String, String),
+    /// The stream of a rule that kept nothing for a while cannot be removed, so it cannot begin anew.
+    #[error("cannot remove the stream {0}, which misses what was published meanwhile: {1}")]
+    Remove(String, String),
 }
 
 impl Streams {
@@ -117,7 +125,9 @@ impl Streams {
             turn: tokio::sync::Mutex::default(),
             due: AtomicU64::new(0),
             done: AtomicU64::new(0),
-            is_other: AtomicBool::new(false),
+            gone: Mutex::default(),
+            seen: Mutex::new(Seen::Same),
+            noticed: Notify::new(),
             known: ArcSwap::default(),
         }
     }
@@ -140,7 +150,7 @@ impl Streams {
     /// The stream of this name was seen with this epoch.
     pub fn seen(&self, name: &str, epoch: Epoch) {
         if self.known(name).is_some_and(|it| it.epoch != epoch) {
-            self.is_other.store(true, Ordering::Relaxed);
+            self.note(Seen::Anew);
             self.known.rcu(|known| {
                 let mut known = AHashMap::clone(known);
                 if let Some(it) = known.get_mut(name) {
@@ -151,16 +161,17 @@ impl Streams {
         }
     }
 
-    /// Makes every stream as it is wanted, and removes those that were and are not any more; what was
-    /// seen since they were last looked at.
+    /// Makes every stream as it is wanted. [`take_seen`](Self::take_seen) says what was seen, and
+    /// [`remove_unwanted`](Self::remove_unwanted) removes those that are not wanted any more.
     ///
-    /// Safe to cancel: a change of bounds that was not made is made the next time. `wanted` is what the
-    /// newest manifest wants, so it is asked for after the change is known to be due.
+    /// Safe to cancel: a change of bounds that was not made is made the next time, and a stream that was
+    /// not removed is removed then. `wanted` is what the newest manifest wants, so it is asked for after
+    /// the change is known to be due.
     pub async fn ensure(
         &self,
         bounds: Bounds,
         wanted: impl FnOnce() -> Vec<Kept>,
-    ) -> Result<Seen, StreamError> {
+    ) -> Result<(), StreamError> {
         let due = match bounds {
             Bounds::Change => self.due.fetch_add(1, Ordering::AcqRel) + 1,
             Bounds::Keep => self.due.load(Ordering::Acquire),
@@ -172,18 +183,46 @@ impl Streams {
         let mut known = AHashMap::new();
         for it in &wanted {
             let name = self.names.stream(&it.by);
+            // A rule that keeps something again has not what was published meanwhile.
+            self.remove_gone(&name).await?;
             let info = self.ensure_one(&name, it, wanted.len(), bounds).await?;
             let by = Arc::clone(&it.by);
             known.insert(name, Known { by, epoch: epoch(&info), mended: times_mended(&info) });
         }
         self.done.fetch_max(due, Ordering::Relaxed);
         let before = self.known.swap(Arc::new(known.clone()));
-        for (name, gone) in before.iter().filter(|(name, _)| !known.contains_key(*name)) {
-            self.remove(name, gone.epoch).await;
-        }
-        let was_seen = self.is_other.swap(false, Ordering::Relaxed);
+        let unwanted = before.iter().filter(|(name, _)| !known.contains_key(*name));
+        self.gone.lock().extend(unwanted.map(|(name, it)| (name.clone(), it.epoch)));
         let seen = known.iter().filter_map(|(name, it)| Some(it.since(before.get(name)?)));
-        Ok(seen.max().unwrap_or(Seen::Same).max(if was_seen { Seen::Anew } else { Seen::Same }))
+        self.note(seen.max().unwrap_or(Seen::Same));
+        if !self.gone.lock().is_empty() {
+            self.noticed.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Removes the streams that no rule wants any more. What cannot be removed now is tried the next
+    /// time, and at the latest before its rule keeps something again.
+    pub async fn remove_unwanted(&self) {
+        let _turn = self.turn.lock().await;
+        let gone: Vec<_> = self.gone.lock().keys().cloned().collect();
+        for name in gone {
+            // It has said why.
+            let _ = self.remove_gone(&name).await;
+        }
+    }
+
+    /// What was seen of the streams since this was asked last; [`noticed`](Self::noticed) says when.
+    pub fn take_seen(&self) -> Seen {
+        mem::replace(&mut *self.seen.lock(), Seen::Same)
+    }
+
+    fn note(&self, seen: Seen) {
+        if seen > Seen::Same {
+            let mut noted = self.seen.lock();
+            *noted = seen.max(*noted);
+            self.noticed.notify_one();
+        }
     }
 
     async fn ensure_one(
@@ -265,28 +304,47 @@ impl Streams {
         }
         for name in others {
             if let Ok(stream) = self.context.get_stream(&name).await {
-                self.remove(&name, epoch(stream.cached_info())).await;
+                self.gone.lock().insert(name.clone(), epoch(stream.cached_info()));
+                // It is tried again where it fails, and said.
+                let _ = self.remove_gone(&name).await;
             }
         }
     }
 
     /// Removes the stream of a rule that keeps nothing any more, in the life in which it was known: a
     /// pod that is late must not remove what another one has begun anew.
-    async fn remove(&self, name: &str, known: Epoch) {
-        let there = self.context.get_stream(name).await;
-        if !there.is_ok_and(|stream| epoch(stream.cached_info()) == known) {
-            return;
-        }
-        match self.context.delete_stream(name).await {
-            Ok(_) => {
-                info!(event = "stream_removed", stream = name, "its rule keeps nothing any more");
+    async fn remove_gone(&self, name: &str) -> Result<(), StreamError> {
+        let Some(known) = self.gone.lock().get(name).copied() else { return Ok(()) };
+        let failed = |error: String| {
+            warn!(
+                event = "stream_not_removed",
+                stream = name,
+                error,
+                "a stream that no rule needs is left for now"
+            );
+            StreamError::Remove(name.to_owned(), error)
+        };
+        match self.context.get_stream(name).await {
+            Ok(stream) if epoch(stream.cached_info()) == known => {
+                match self.context.delete_stream(name).await {
+                    Ok(_) => {
+                        info!(
+                            event = "stream_removed",
+                            stream = name,
+                            "its rule keeps nothing any more"
+                        );
+                    }
+                    // Another pod was faster.
+                    Err(error) if error.to_string().contains("not found") => {}
+                    Err(error) => return Err(failed(error.to_string())),
+                }
             }
-            // Another pod was faster, or it never was there.
-            Err(error) if error.to_string().contains("not found") => {}
-            Err(error) => {
-                warn!(event = "stream_not_removed", stream = name, %error, "a stream that no rule needs is left");
-            }
+            Ok(_) => {}
+            Err(error) if is_missing(&error.kind()) => {}
+            Err(error) => return Err(failed(error.to_string())),
         }
+        self.gone.lock().remove(name);
+        Ok(())
     }
 
     /// A stream of this life that ends before a place which it had given out has lost what it had

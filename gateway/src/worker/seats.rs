@@ -57,6 +57,8 @@ struct Seat {
     wish: u64,
     /// What is published comes here.
     is_listening: bool,
+    /// NATS refuses it, as this wish was last tried.
+    is_refused: bool,
     /// Somebody began without a broker, before what is published came here.
     is_owed: bool,
     /// Where it stands, with history.

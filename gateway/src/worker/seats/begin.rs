@@ -46,7 +46,7 @@ impl Worker {
             // Without a broker nothing can be missed that was promised: who is here is told of a
             // break when it is back.
             self.begin(attach);
-        } else if is_connected {
+        } else if is_connected && !seat.is_refused {
             seat.waiting.push(attach);
         } else {
             self.cannot_begin(attach);
@@ -163,7 +163,7 @@ impl Worker {
             seats.link.want(topic, None);
             seats.channels -= usize::from(!topic.is_reserved());
             seat.wish = 0;
-            seat.is_listening = false;
+            (seat.is_listening, seat.is_refused) = (false, false);
             seat.follow = None;
             seat.waiting.clear();
         }

@@ -61,6 +61,7 @@ impl Worker {
     pub(super) fn listening(&mut self, topic: &Topic, wish: u64) {
         let Some(seat) = self.seat(topic).filter(|it| it.wish == wish) else { return };
         let is_again = mem::replace(&mut seat.is_listening, true);
+        seat.is_refused = false;
         match &mut seat.follow {
             Some(followed) if is_again => followed.follow.begin_anew(),
             Some(followed) => followed.follow.back(),
@@ -101,6 +102,7 @@ impl Worker {
             Some(followed) => followed.follow.lost(),
             None => seat.is_owed = true,
         }
+        seat.is_refused = true;
         let (to, waiting) = (seat.interest, mem::take(&mut seat.waiting));
         if mem::take(&mut seat.is_listening) {
             let reset = Reset { topic: topic.clone(), to, position: None };
