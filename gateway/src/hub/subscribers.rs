@@ -85,6 +85,13 @@ impl Subscribers {
         }
     }
 
+    /// What is published to a topic does not come here any more.
+    pub fn set_detached(&mut self, id: TopicId) {
+        if let Some(entry) = self.topics.get_mut(id) {
+            entry.is_attached = false;
+        }
+    }
+
     /// Each topic and how many listen.
     pub fn iter(&self) -> impl Iterator<Item = (&Topic, usize)> {
         self.topics.iter().map(|(_, entry)| (&entry.topic, entry.subscribers.len()))

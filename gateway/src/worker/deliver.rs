@@ -183,6 +183,14 @@ impl Worker {
         });
     }
 
+    /// Tells everybody who listens that what is published does not come for now. Who subscribes asks the home.
+    pub fn deaf(&mut self, reset: &Reset) {
+        if let Some(id) = self.subscribers.find(&reset.topic) {
+            self.subscribers.set_detached(id);
+        }
+        self.reset(reset);
+    }
+
     /// Tells everybody who listens that what is at a position and before it, and did not come, is lost.
     pub fn gap(&mut self, gap: &Reset) {
         let Reset { topic, position, .. } = gap;

@@ -27,6 +27,7 @@ impl Worker {
             Message::Resumed(subscription, page) => self.resumed(&subscription, page),
             Message::Announce(announcement) => self.announce(&announcement),
             Message::Reset(reset) => self.reset(&reset),
+            Message::Deaf(reset) => self.deaf(&reset),
             Message::Reply(connection, encoded) => {
                 if self.find(connection).is_some() {
                     self.send(connection.slot(), &encoded);

@@ -48,6 +48,8 @@ pub enum Message {
     Announce(Announcement),
     /// From a home: history was switched on or off.
     Reset(Reset),
+    /// From a home: what is published does not come here for now.
+    Deaf(Reset),
     /// From a home: an envelope for one connection.
     Reply(ConnectionKey, Encoded),
     /// From a home: what a connection asked for, not yet in words: who does not read what was asked

@@ -113,6 +113,10 @@ impl Worker {
         }
         // The session opens all the same; a `gap` says where the topic stands, as soon as that is known.
         self.attached(subscription, Attached::at(None, None));
+        if let Some(id) = self.subscribers.find(topic) {
+            // The next one asks.
+            self.subscribers.set_detached(id);
+        }
     }
 
     /// A home could not be asked: who waits for it is told, and may ask again.

@@ -102,11 +102,12 @@ impl Worker {
             Some(followed) => followed.follow.lost(),
             None => seat.is_owed = true,
         }
-        seat.is_refused = true;
         let (to, waiting) = (seat.interest, mem::take(&mut seat.waiting));
-        if mem::take(&mut seat.is_listening) {
+        let was_told = mem::replace(&mut seat.is_refused, true);
+        seat.is_listening = false;
+        if !was_told {
             let reset = Reset { topic: topic.clone(), to, position: None };
-            self.tell_workers(to, || Message::Reset(reset.clone()));
+            self.tell_workers(to, || Message::Deaf(reset.clone()));
         }
         for attach in waiting {
             self.cannot_begin(attach);
