@@ -158,7 +158,7 @@ impl Reader {
         subject: &str,
     ) -> Result<(Extent, Option<Stored>), ReadError> {
         let (extent, last) =
-            tokio::join!(self.store.extent(stream), self.store.last(stream, subject));
+            tokio::join!(self.store.extent(stream, subject), self.store.last(stream, subject));
         Ok((extent?, last?))
     }
 
@@ -198,10 +198,10 @@ impl Reader {
             let missing = reached..top.stored;
             catch_up(&self.store, &stream, &subject, missing, limit, &mut page).await?;
         }
-        let count = page.messages.len() as u64 + page.pending;
+        // The leader counts: a replica may not know yet of what it has to remove.
         let mut is_complete = is_there
             || (extent.first <= since.offset.saturating_add(1)
-                && count < extent.kept(since.offset));
+                && extent.count < extent.kept(since.offset));
         page.messages.truncate(limit);
         let count = page.messages.len() as u64;
         let reached = page.messages.last().map_or(since.offset, |it| it.offset);

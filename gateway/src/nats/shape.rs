@@ -7,7 +7,10 @@ use async_nats::jetstream::stream::{
     Config, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType,
 };
 
-use crate::broker::nats::{follow::STORED_AGE_MIN, link::Kept, names::Names};
+use crate::{
+    broker::nats::{follow::STORED_AGE_MIN, link::Kept, names::Names},
+    protocol::position::OFFSET_MAX,
+};
 
 /// How long the stream knows a key.
 const KEY_WINDOW: Duration = STORED_AGE_MIN;
@@ -103,14 +106,27 @@ pub fn is_bounded(is: &Config, wanted: &Config) -> bool {
 }
 
 /// What is to be remembered of a stream whose topics may have more messages from now on: how few
-/// they might have, and up to which place that was so.
+/// they might have. Up to which place that was so is [`settled`] later.
 fn metadata(info: &Info, messages: i64) -> HashMap<String, String> {
     let mut metadata = info.config.metadata.clone();
     let before = info.config.max_messages_per_subject;
     if (1..messages).contains(&before) {
         let known = metadata.get(FEWEST).and_then(|it| it.parse().ok()).unwrap_or(i64::MAX);
         metadata.insert(FEWEST.to_owned(), before.min(known).to_string());
-        metadata.insert(FEWEST_UNTIL.to_owned(), info.state.last_sequence.to_string());
+        // Where the old bound ends is known when the new one is there.
+        metadata.insert(FEWEST_UNTIL.to_owned(), OFFSET_MAX.to_string());
     }
     metadata
+}
+
+/// Whether it is known up to which place topics may have had fewer messages.
+pub fn is_settled(config: &Config) -> bool {
+    config.metadata.get(FEWEST_UNTIL).is_none_or(|it| *it != OFFSET_MAX.to_string())
+}
+
+/// A stream whose topics may have more messages by now: what is to be remembered of it.
+pub fn settled(info: &Info) -> Config {
+    let mut config = info.config.clone();
+    config.metadata.insert(FEWEST_UNTIL.to_owned(), info.state.last_sequence.to_string());
+    config
 }

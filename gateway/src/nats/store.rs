@@ -99,6 +99,8 @@ pub struct Extent {
     pub first: u64,
     /// The last place that was given out.
     pub last: u64,
+    /// How many of the subject are stored.
+    pub count: u64,
     /// How many messages of a topic are kept.
     per_topic: u64,
     /// How few of them might have been, up to which place.
@@ -135,8 +137,8 @@ impl Store {
         }
     }
 
-    /// How long a stream is now, as its leader says.
-    pub async fn extent(&self, stream: &str) -> Result<Extent, ReadError> {
+    /// How long a stream is now and how much it has of a subject, as its leader says.
+    pub async fn extent(&self, stream: &str, subject: &str) -> Result<Extent, ReadError> {
         #[derive(Deserialize)]
         struct Info {
             created: String,
@@ -155,8 +157,11 @@ impl Store {
         struct State {
             first_seq: u64,
             last_seq: u64,
+            #[serde(default)]
+            subjects: HashMap<String, u64>,
         }
-        let answer = self.request(format!("$JS.API.STREAM.INFO.{stream}"), Bytes::new()).await?;
+        let question = json!({"subjects_filter": subject}).to_string().into();
+        let answer = self.request(format!("$JS.API.STREAM.INFO.{stream}"), question).await?;
         let info: Info = serde_json::from_slice(&answer.payload)
             .map_err(|error| ReadError::Refused(error.to_string()))?;
         let epoch = Epoch(nanos(&info.created));
@@ -172,6 +177,7 @@ impl Store {
             fewest: number(FEWEST).zip(number(FEWEST_UNTIL)),
             first: info.state.first_seq,
             last: info.state.last_seq,
+            count: info.state.subjects.get(subject).copied().unwrap_or_default(),
             now_ns: info.ts.as_deref().map(nanos).unwrap_or_default(),
         })
     }

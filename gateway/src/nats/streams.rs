@@ -29,7 +29,10 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, time::sleep};
 use tracing::{info, warn};
 
-use super::shape::{config, is_bounded, is_sound, mended, note_mended, times_mended, with_bounds};
+use super::shape::{
+    config, is_bounded, is_settled, is_sound, mended, note_mended, settled, times_mended,
+    with_bounds,
+};
 use crate::{
     broker::nats::{link::Kept, names::Names},
     protocol::position::Epoch,
@@ -252,7 +255,7 @@ impl Streams {
         let is_sound = is_sound(&is.config, &wanted);
         let is_bounded = bounds == Bounds::Keep || is_bounded(&is.config, &wanted);
         if is_sound && is_bounded {
-            return Ok(is);
+            return self.settle(is).await;
         }
         let mut change = if is_bounded { mended(&is, wanted) } else { with_bounds(&is, wanted) };
         if !is_sound {
@@ -271,7 +274,16 @@ impl Streams {
                 "somebody had changed what pods rely on: it is as it was, and topics ask it"
             );
         }
-        Ok(changed)
+        self.settle(changed).await
+    }
+
+    /// Notes up to which place a stream had fewer messages of a topic, where that is to be noted.
+    async fn settle(&self, is: Info) -> Result<Info, StreamError> {
+        if is_settled(&is.config) {
+            return Ok(is);
+        }
+        let noted = self.context.update_stream(settled(&is)).await;
+        noted.map_err(|error| StreamError::Make(is.config.name, error.to_string()))
     }
 
     async fn create(&self, config: Config) -> Result<Info, StreamError> {

@@ -10,6 +10,9 @@ use crate::broker::nats::talk::{Answer, Question};
 /// Pods that are asked for their counts at once.
 const PODS_ASKED_AT_ONCE: usize = 16;
 
+/// Pages of counts that a pod has at most, some thousand users each: more is made up.
+const PAGES_MAX: usize = 10_000;
+
 impl Plane {
     /// Asks for the counts that were missed, whenever some were.
     pub(super) async fn catch_up(self) {
@@ -33,7 +36,7 @@ impl Plane {
     /// the next beat.
     async fn read_counts(&self, pod: &Arc<str>) -> bool {
         let mut after = None;
-        loop {
+        for _ in 0..PAGES_MAX {
             let question = Question::Counts(after.clone());
             let Some(gathered) = self.ask_pod(pod, question).await else { return false };
             let Some(Answer::Counts(page)) = gathered.answers.into_iter().next() else {
@@ -46,5 +49,6 @@ impl Plane {
             }
             after = last;
         }
+        false
     }
 }

@@ -78,6 +78,10 @@ impl Plane {
         let inner = &self.0;
         let now = Wire { connects: connects(&inner.client), is_connected: self.is_connected() };
         let before = mem::replace(&mut *inner.wire.lock(), now);
+        if now.connects != before.connects {
+            // What was on its way may not have come to the others: they are to see a hole.
+            inner.users.lock().skip();
+        }
         if now.connects != before.connects || now.is_connected && !before.is_connected {
             inner.revocations.reach().miss();
             inner.peers.lock().come_back(self.now());
