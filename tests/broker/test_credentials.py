@@ -77,6 +77,19 @@ def test_a_wrong_password_is_not_ready_until_it_is_right(begin):
     assert works(pod)
 
 
+def test_too_few_subscriptions_for_a_pod_itself_are_told_until_there_are_more(begin):
+    limit = "jetstream: enabled\n limits: {max_subs: 4}"
+    nats, pod = begin({"user": "chat", "password": PASSWORD}, accounts=account("chat").replace("jetstream: enabled", limit, 1))
+
+    eventually(lambda: "takes no more subscriptions" in (pod.status()["broker"].get("problem") or ""), "the reason is told", 10)
+    assert stays(lambda: not is_ready(pod), 2)
+    nats.configuration.write_text(nats.configuration.read_text().replace(limit, "jetstream: enabled"))
+    nats.kill()
+    nats.start().wait_until_ready()
+    eventually(lambda: is_ready(pod), "it is ready when there is room", 20)
+    assert works(pod)
+
+
 def test_a_server_is_believed_by_the_authority_of_the_secret(begin):
     authority = Authority()
     files = {"user": "chat", "password": PASSWORD, "ca.crt": authority.pem}

@@ -53,7 +53,8 @@ def subscribe(client, channels):
 def hears(client, publisher, channels):
     """Whether what another pod publishes comes on every one of these; that it does not without a `gap` is wrong."""
     for channel in channels:
-        assert publisher.ask("message", channel=channel, data=channel)["channel"] == channel
+        answer = publisher.ask("message", channel=channel, data=channel)
+        assert answer != "unavailable" and answer["channel"] == channel, answer
     missing, lost = set(channels), set()
     while missing - lost:
         told = client.get(5)
@@ -97,6 +98,8 @@ def test_a_right_that_is_gone_when_the_broker_is_back_is_missed_by_nobody_else(l
         if comes_meanwhile:
             assert subscribe(alice, ["public.z"]) == {"public.z"}
         nats.start().wait_until_ready()
+        for pod in hub.pods:
+            eventually(lambda: pod.status()["broker"]["connected"], "every pod is back", 20)
 
         with enter(hub.a, token("carol")) as carol:
             def is_refused():

@@ -4,10 +4,10 @@
 //! how many were. This pod answers for itself without the broker.
 
 mod ask;
-mod reply;
-
 mod catch_up;
+mod confirm;
 mod hear;
+mod reply;
 mod revoke;
 
 use std::{
@@ -27,7 +27,11 @@ use tokio::{
 };
 
 pub use self::ask::{ANSWER_DEADLINE, Gathered};
-use self::{ask::Waiting, hear::Wire};
+use self::{
+    ask::Waiting,
+    confirm::{Ear, Unconfirmed},
+    hear::Wire,
+};
 use super::revocations::Revocations;
 use crate::broker::nats::{
     names::Names,
@@ -94,6 +98,8 @@ struct Inner {
     peers: Mutex<Peers>,
     /// Since when a beat of our own is on its way.
     echo_since: Mutex<Option<Instant>>,
+    /// What of ours did not come back since the connection was made.
+    unconfirmed: watch::Sender<Unconfirmed>,
     users: Mutex<Users>,
     alive: watch::Sender<Vec<Arc<str>>>,
     holes: watch::Sender<u64>,
@@ -136,6 +142,7 @@ impl Plane {
             dropped,
             peers: Mutex::new(Peers::new(Arc::clone(&pod))),
             echo_since: Mutex::default(),
+            unconfirmed: watch::Sender::new(Unconfirmed::all()),
             users: Mutex::new(Users::new(Arc::clone(&pod))),
             alive: watch::Sender::default(),
             holes: watch::Sender::default(),
@@ -157,8 +164,8 @@ impl Plane {
         let to_us = inner.client.subscribe(format!("{}.{}", inner.ask, inner.pod)).await?;
         tasks.spawn(plane.clone().hear(beats));
         tasks.spawn(plane.clone().receive(answers));
-        tasks.spawn(plane.clone().reply(to_all));
-        tasks.spawn(plane.clone().reply(to_us));
+        tasks.spawn(plane.clone().reply(to_all, Ear::All));
+        tasks.spawn(plane.clone().reply(to_us, Ear::Us));
         tasks.spawn(plane.clone().catch_up());
         tasks.spawn(plane.clone().keep_revocations());
         Ok(plane)
@@ -167,6 +174,7 @@ impl Plane {
     /// Waits until this pod knows who is there and who is revoked: before that it is not ready.
     pub async fn meet(&self) {
         self.read_first_revocations().await;
+        self.confirmed().await;
         sleep(MEET).await;
     }
 
@@ -184,7 +192,8 @@ impl Plane {
     /// Whether the broker can be reached.
     pub fn is_connected(&self) -> bool {
         let is_late = |since: Instant| since.elapsed() > ECHO_WITHIN;
-        self.has_connection() && !self.0.echo_since.lock().is_some_and(is_late)
+        let is_silent = self.0.echo_since.lock().is_some_and(is_late);
+        self.has_connection() && !is_silent && self.0.unconfirmed.borrow().is_well()
     }
 
     fn has_connection(&self) -> bool {
@@ -221,6 +230,7 @@ impl Plane {
             let _ = timeout(BEAT_EVERY, told).await;
         }
         if is_connected {
+            let _ = timeout(BEAT_EVERY, self.check()).await;
             inner.missed.notify_one();
             self.read_if_behind();
         }

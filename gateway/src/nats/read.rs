@@ -159,7 +159,12 @@ impl Reader {
     ) -> Result<(Extent, Option<Stored>), ReadError> {
         let (extent, last) =
             tokio::join!(self.store.extent(stream, subject), self.store.last(stream, subject));
-        Ok((extent?, last?))
+        let (extent, mut last) = (extent?, last?);
+        if last.is_none() && extent.count > 0 {
+            // The first one came between the two.
+            last = self.store.last(stream, subject).await?;
+        }
+        Ok((extent, last))
     }
 
     async fn after(

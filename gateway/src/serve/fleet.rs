@@ -311,7 +311,7 @@ mod tests {
 
     fn check(answers: Vec<Answer>, limit: usize, expected: (&[(&str, u64)], bool, u64)) {
         let asked = answers.len();
-        let merged = channels(Gathered { answers, asked }, limit);
+        let merged = channels(Gathered { answers, asked, is_connected: true }, limit);
         let names: Vec<_> = merged.list.iter().map(|it| (&*it.name, it.subscribers)).collect();
         assert_eq!((&names[..], merged.more, merged.total), expected);
     }
@@ -346,7 +346,8 @@ mod tests {
                 ..Stats::default()
             })
         };
-        let gathered = Gathered { answers: vec![one(1.0, 1), one(1.0, 3)], asked: 3 };
+        let gathered =
+            Gathered { answers: vec![one(1.0, 1), one(1.0, 3)], asked: 3, is_connected: true };
         let pods = pods(&gathered).unwrap();
 
         let stats = stats(gathered, Duration::ZERO, pods);

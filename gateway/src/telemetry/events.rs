@@ -94,6 +94,11 @@ pub const EVENTS: &[Event] = &[
         "NATS reports an `error`, such as a right that the gateway's user has not or a limit of the account: what to allow. `/status` has it for a minute; the same is told again after ten seconds.",
     ),
     event(
+        "broker_deaf",
+        "warn",
+        "NATS does not hand this pod what pods tell each other (`subjects`), as where it refuses a subscription: see `broker_error`. The connection is made anew, every ten seconds until it does.",
+    ),
+    event(
         "broker_overflow",
         "warn",
         "More came from NATS than could be taken; clients are told by `gap`, at most once a second.",

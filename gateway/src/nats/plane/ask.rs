@@ -13,7 +13,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::Plane;
+use super::{
+    Plane,
+    confirm::{Ear, INBOX_TOKEN},
+};
 use crate::{
     broker::{
         MEMBERS_SHOWN_MAX, Members,
@@ -38,6 +41,8 @@ pub struct Gathered {
     pub answers: Vec<Answer>,
     /// How many pods were asked.
     pub asked: usize,
+    /// Whether pods can be asked now: without the broker there may be others that nobody knows of.
+    pub is_connected: bool,
 }
 
 impl Plane {
@@ -48,9 +53,9 @@ impl Plane {
         let asked = talk::ask(&self.0.pod, &question);
         let own = (self.0.answer)(question);
         let (own, others) = tokio::join!(own, self.gather(subject, asked, others));
-        let Gathered { mut answers, asked } = others;
+        let Gathered { mut answers, asked, is_connected } = others;
         answers.extend(Some(own).filter(Answer::is_one));
-        Gathered { answers, asked: asked + 1 }
+        Gathered { answers, asked: asked + 1, is_connected }
     }
 
     /// Asks one pod: this one, or one that is alive. `None` where it is not alive.
@@ -77,15 +82,16 @@ impl Plane {
     async fn gather(&self, subject: String, question: Vec<u8>, others: Vec<Arc<str>>) -> Gathered {
         let mut asked: AHashSet<_> = others.into_iter().collect();
         let mut answers = Vec::new();
-        if asked.is_empty() || !self.is_connected() {
-            return Gathered { answers, asked: asked.len() };
+        let is_connected = self.is_connected();
+        if asked.is_empty() || !is_connected {
+            return Gathered { answers, asked: asked.len(), is_connected };
         }
         let deadline = Instant::now() + ANSWER_DEADLINE;
         let (waiter, mut inbox) = Waiter::new(self);
         let reply = format!("{}.{:016x}", self.0.inbox, waiter.token);
         let published = self.0.client.publish_with_reply(subject, reply, question.into());
         if !matches!(timeout_at(deadline, published).await, Ok(Ok(()))) {
-            return Gathered { answers, asked: asked.len() };
+            return Gathered { answers, asked: asked.len(), is_connected };
         }
         let mut silent = asked.clone();
         while !silent.is_empty() {
@@ -96,12 +102,16 @@ impl Plane {
                 answers.push(answer);
             }
         }
-        Gathered { answers, asked: asked.len() }
+        Gathered { answers, asked: asked.len(), is_connected }
     }
 
     pub(super) async fn receive(self, mut answers: Subscriber) {
         while let Some(message) = answers.next().await {
             let token = message.subject.rsplit('.').next();
+            if token == Some(INBOX_TOKEN) {
+                self.confirm(Ear::Inbox);
+                continue;
+            }
             let Some(token) = token.and_then(|it| u64::from_str_radix(it, 16).ok()) else {
                 continue;
             };
@@ -127,12 +137,16 @@ impl Plane {
 impl Gathered {
     /// What one pod alone was asked.
     pub fn one(answer: Answer) -> Self {
-        Self { answers: Some(answer).filter(Answer::is_one).into_iter().collect(), asked: 1 }
+        Self {
+            answers: Some(answer).filter(Answer::is_one).into_iter().collect(),
+            asked: 1,
+            is_connected: true,
+        }
     }
 
     /// Whether every pod that was asked has answered.
     pub fn is_complete(&self) -> bool {
-        self.answers.len() == self.asked
+        self.is_connected && self.answers.len() == self.asked
     }
 
     /// The members that answers to [`Question::Presence`] name, and the total of all.

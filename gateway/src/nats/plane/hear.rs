@@ -6,7 +6,7 @@ use async_nats::{Client, Subscriber};
 use futures_util::StreamExt as _;
 use tracing::{info, warn};
 
-use super::Plane;
+use super::{Plane, confirm::Unconfirmed};
 use crate::broker::nats::{peers::Heard, pods::Beat};
 
 /// How the connection was.
@@ -81,6 +81,7 @@ impl Plane {
         if now.connects != before.connects {
             // What was on its way may not have come to the others: they are to see a hole.
             inner.users.lock().skip();
+            inner.unconfirmed.send_replace(Unconfirmed::all());
         }
         if now.connects != before.connects || now.is_connected && !before.is_connected {
             inner.revocations.reach().miss();

@@ -7,20 +7,23 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use super::Plane;
+use super::{Plane, confirm::Ear};
 use crate::broker::nats::talk::{self, Answer, Question};
 
 /// Questions that are answered at once.
 const QUESTIONS_MAX: usize = 64;
 
 impl Plane {
-    pub(super) async fn reply(self, mut questions: Subscriber) {
+    pub(super) async fn reply(self, mut questions: Subscriber, ear: Ear) {
         let room = Arc::new(Semaphore::new(QUESTIONS_MAX));
         let mut answers = JoinSet::new();
         while let Some(message) = questions.next().await {
             while answers.try_join_next().is_some() {}
             let said = match talk::question(&message.payload) {
-                Ok(said) if said.pod == self.0.pod => continue,
+                Ok(said) if said.pod == self.0.pod => {
+                    self.confirm(ear);
+                    continue;
+                }
                 Ok(said) => said,
                 Err(dropped) => {
                     (self.0.dropped)(dropped);

@@ -14,6 +14,9 @@ use crate::{
 /// How long the server has to store a revocation.
 const STORE_WITHIN: Duration = Duration::from_secs(3);
 
+/// How long all of them may take: a right that is missing shows as silence.
+const READ_WITHIN: Duration = Duration::from_secs(30);
+
 /// How long a pod waits before it reads revocations again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -78,6 +81,7 @@ impl Plane {
         let take = |revocations| async {
             let _ = (self.0.answer)(Question::Revoke(revocations)).await;
         };
-        self.0.revocations.read(take).await
+        let read = self.0.revocations.read(take);
+        timeout(READ_WITHIN, read).await.map_err(Unreachable::new)?
     }
 }
