@@ -305,15 +305,21 @@ async fn a_revocation_is_kept_for_pods_that_come_later() {
     assert_eq!(b.client.connection_state(), async_nats::connection::State::Connected);
 }
 
-#[tokio::test]
-async fn who_was_cut_off_reads_what_a_pod_that_died_has_revoked() {
+/// A server, two pods that have met, and the way of the second one to the server.
+async fn apart() -> (Server, Way, Pod, Pod) {
     let server = Server::start();
     let way = Way::to(&server).await;
     let a = Pod::start(&server, "0000000a").await;
-    let mut b = Pod::start_at(&way.url, "0000000b").await;
+    let b = Pod::start_at(&way.url, "0000000b").await;
     for pod in [&a, &b] {
         timeout(BOUND, pod.plane.meet()).await.unwrap();
     }
+    (server, way, a, b)
+}
+
+#[tokio::test]
+async fn who_was_cut_off_reads_what_a_pod_that_died_has_revoked() {
+    let (_server, way, a, mut b) = apart().await;
 
     way.cut(&b).await;
     timeout(BOUND, a.plane.revoke(revocation("al"))).await.unwrap().unwrap();
@@ -326,13 +332,7 @@ async fn who_was_cut_off_reads_what_a_pod_that_died_has_revoked() {
 
 #[tokio::test]
 async fn numbers_of_an_emptied_stream_end_no_catching_up() {
-    let server = Server::start();
-    let way = Way::to(&server).await;
-    let a = Pod::start(&server, "0000000a").await;
-    let mut b = Pod::start_at(&way.url, "0000000b").await;
-    for pod in [&a, &b] {
-        timeout(BOUND, pod.plane.meet()).await.unwrap();
-    }
+    let (_server, way, a, mut b) = apart().await;
     b.beat(&[]).await;
     a.alive(&["0000000b"]).await;
     for number in 1..=5 {

@@ -1,11 +1,12 @@
 """One hub as its clients see it. With Memory it is one gateway; with NATS it is three of one name, each at a server of its own where there are three."""
 
-import itertools, os, signal, sys
+import contextlib, itertools, os, signal, sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "clients"))
 
 from gateway import ENDLESS, KEYS, SECRETS, Gateway, Started, eventually
+from nats import PASSWORD
 
 BROKER = os.environ.get("BROKER", "memory")
 IS_NATS = BROKER != "memory"
@@ -131,6 +132,25 @@ class Hub:
         for pod in self.pods:
             if hasattr(pod, "process"):
                 pod.kill()
+
+
+@contextlib.contextmanager
+def apart(folder, nats, pods=3, urls=None):
+    """So many pods `chat` at a NATS of their own, by its own URL or by these; all end with the block."""
+    (folder / "pods").mkdir()
+    hub = Hub(folder / "pods", "chat", {"urls": urls or [nats.url], "password": PASSWORD}, SPEC)
+    try:
+        nats.start().wait_until_ready()
+        hub.start(pods)
+        yield hub
+    finally:
+        hub.kill()
+        nats.kill()
+
+
+def connected(pods, is_connected):
+    for pod in pods:
+        eventually(lambda: pod.status()["broker"]["connected"] == is_connected, f"pod {pod.internal} says connected: {is_connected}", 20)
 
 
 def hears(client, data):

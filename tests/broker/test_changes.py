@@ -4,8 +4,8 @@ import pytest
 
 from client import enter
 from gateway import eventually
-from hub import ANYONE, SPEC, Hub, is_idle, position
-from nats import PASSWORD, Nats, account
+from hub import ANYONE, SPEC, apart, is_idle, position
+from nats import Nats, account
 
 
 def kept(**history):
@@ -118,11 +118,7 @@ def test_a_stream_that_cannot_be_removed_does_not_go_on_as_if_nothing_had_been_p
     right = '"$JS.API.STREAM.DELETE.*", '
     assert right in accounts
     nats = Nats(tmp_path / "nats", accounts=accounts.replace(right, ""))
-    nats.start().wait_until_ready()
-    (tmp_path / "pods").mkdir()
-    hub = Hub(tmp_path / "pods", "chat", {"urls": [nats.url], "ports": [nats.port], "password": PASSWORD}, SPEC)
-    try:
-        hub.start(1)
+    with apart(tmp_path, nats, 1) as hub:
         hub.a.publish("kept.a", 1)
         hub.change(channels=kept())
 
@@ -138,6 +134,3 @@ def test_a_stream_that_cannot_be_removed_does_not_go_on_as_if_nothing_had_been_p
         problem = hub.a.wait_for("streams_unavailable", mark, 20)["error"]
         assert "cannot remove the stream" in problem, problem
         assert hub.a.http("POST", "/api/v1/publish", {"channel": "kept.a", "data": 3})[0] == 503
-    finally:
-        hub.kill()
-        nats.kill()

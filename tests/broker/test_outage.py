@@ -3,8 +3,8 @@
 import pytest
 
 from client import enter
-from hub import SPEC, Hub, eventually, is_idle, position
-from nats import PASSWORD, Cluster, Nats, account
+from hub import apart, connected, eventually, is_idle, position
+from nats import Cluster, Nats, account
 from tokens import token
 
 pytestmark = pytest.mark.pods
@@ -14,19 +14,8 @@ pytestmark = pytest.mark.pods
 def lonely(tmp_path):
     """A NATS server of its own, and three pods at it."""
     nats = Nats(tmp_path / "nats", accounts=account("chat"))
-    nats.start().wait_until_ready()
-    (tmp_path / "pods").mkdir()
-    hub = Hub(tmp_path / "pods", "chat", {"urls": [nats.url], "ports": [nats.port], "password": PASSWORD}, SPEC)
-    try:
-        hub.start()
+    with apart(tmp_path, nats) as hub:
         yield nats, hub
-    finally:
-        hub.kill()
-        nats.kill()
-
-
-def connected(hub, is_connected):
-    eventually(lambda: all(pod.status()["broker"]["connected"] == is_connected for pod in hub.pods), f"every pod says connected: {is_connected}", 20)
 
 
 def gaps(client, count, seconds=20):
@@ -43,7 +32,7 @@ def test_clients_stay_while_the_broker_is_lost_and_miss_nothing_that_is_stored(l
             client.ask("subscribe", channel="public.a")
         hub.settle("public.a", alice, bob)
         nats.kill()
-        connected(hub, False)
+        connected(hub.pods, False)
 
         for channel in ("kept.a", "public.a"):
             assert alice.ask("message", channel=channel, data=1) == "unavailable"
@@ -59,7 +48,7 @@ def test_clients_stay_while_the_broker_is_lost_and_miss_nothing_that_is_stored(l
         # Where nobody listened before, there is another one when somebody does.
         assert set(gaps(alice, 5)) == {"@all", "@user", "public.a", "public.other"}
         assert set(gaps(bob, 3)) == {"@all", "@user", "public.a"}
-        connected(hub, True)
+        connected(hub.pods, True)
         assert hub.c.publish("kept.a", 2)["epoch"] == at["epoch"]
         for client in (alice, bob):
             assert client.messages(1) == [2] and is_idle(client)
@@ -76,7 +65,7 @@ def test_an_empty_broker_is_a_new_life_of_every_history(lonely):
 
         told = gaps(client, 2)
         assert set(told) == {"@all", "kept.a"} and told["kept.a"]["epoch"] != place["epoch"]
-        connected(hub, True)
+        connected(hub.pods, True)
         again = hub.c.publish("kept.a", 2)
         assert again["epoch"] == told["kept.a"]["epoch"] and client.messages(1) == [2]
         client.ask("unsubscribe", channel="kept.a")
@@ -85,24 +74,16 @@ def test_an_empty_broker_is_a_new_life_of_every_history(lonely):
 
 def test_a_pod_goes_to_the_next_server_of_its_list(tmp_path):
     cluster = Cluster(tmp_path / "nats", accounts=account("chat"))
-    cluster.start().wait_until_ready()
-    (tmp_path / "pods").mkdir()
-    hub = Hub(tmp_path / "pods", "chat", {"urls": [cluster.url], "ports": [it.port for it in cluster.nodes], "password": PASSWORD}, SPEC)
-    try:
-        hub.start()
-        with enter(hub.a) as client:
-            client.ask("subscribe", channel="kept.a")
-            cluster.nodes[0].kill()
-            cluster.nodes[1].kill()
-            cluster.nodes[1].start().wait_until_ready(60)
-            connected(hub, True)
+    with apart(tmp_path, cluster) as hub, enter(hub.a) as client:
+        client.ask("subscribe", channel="kept.a")
+        cluster.nodes[0].kill()
+        cluster.nodes[1].kill()
+        cluster.nodes[1].start().wait_until_ready(60)
+        connected(hub.pods, True)
 
-            stored = lambda: hub.b.http("POST", "/api/v1/publish", {"channel": "kept.a", "data": 1, "key": "once"})[0] == 200
-            eventually(stored, "two of three servers store again", 60)
+        stored = lambda: hub.b.http("POST", "/api/v1/publish", {"channel": "kept.a", "data": 1, "key": "once"})[0] == 200
+        eventually(stored, "two of three servers store again", 60)
 
-            while (told := client.get(20))["type"] == "gap":
-                pass
-            assert told["payload"]["data"] == 1
-    finally:
-        hub.kill()
-        cluster.kill()
+        while (told := client.get(20))["type"] == "gap":
+            pass
+        assert told["payload"]["data"] == 1

@@ -4,14 +4,13 @@ import pytest
 
 from client import enter
 from gateway import eventually
-from hub import SPEC, Hub
-from nats import PASSWORD, Nats, account
+from hub import apart, connected
+from nats import Nats, account
 from tokens import token
 
 pytestmark = pytest.mark.pods
 
 CHANNELS = [f"{kind}.{i}" for i in range(25) for kind in ("kept", "public")]
-
 
 
 def crowded(subscriptions):
@@ -21,26 +20,16 @@ def crowded(subscriptions):
 @pytest.fixture
 def full(tmp_path):
     """Two pods at a server that takes 40 subscriptions of each."""
-    yield from pods_at(tmp_path, crowded(40))
+    with apart(tmp_path, Nats(tmp_path / "nats", accounts=crowded(40)), 2) as hub:
+        yield hub
 
 
 @pytest.fixture
 def lonely(tmp_path):
     """Two pods at a server that nobody else is at."""
-    yield from pods_at(tmp_path, account("chat"))
-
-
-def pods_at(tmp_path, accounts):
-    nats = Nats(tmp_path / "nats", accounts=accounts)
-    nats.start().wait_until_ready()
-    (tmp_path / "pods").mkdir()
-    hub = Hub(tmp_path / "pods", "chat", {"urls": [nats.url], "ports": [nats.port], "password": PASSWORD}, SPEC)
-    try:
-        hub.start(2)
+    nats = Nats(tmp_path / "nats", accounts=account("chat"))
+    with apart(tmp_path, nats, 2) as hub:
         yield nats, hub
-    finally:
-        hub.kill()
-        nats.kill()
 
 
 def subscribe(client, channels):
@@ -68,7 +57,7 @@ def hears(client, publisher, channels):
 
 
 def test_who_is_subscribed_hears_and_who_cannot_be_is_told(full):
-    _, hub = full
+    hub = full
     with enter(hub.a, token()) as alice, enter(hub.b, token("bob")) as bob:
         heard = subscribe(alice, CHANNELS)
 
@@ -94,12 +83,11 @@ def test_a_right_that_is_gone_when_the_broker_is_back_is_missed_by_nobody_else(l
         text = nats.configuration.read_text()
         assert allowed in text
         nats.configuration.write_text(text.replace(allowed, 'subscribe: {allow: ["headgate.default.chat.>"], deny: ["headgate.default.chat.live.public_2Ex"]}'))
-        eventually(lambda: not hub.a.status()["broker"]["connected"], "the pod knows that NATS is lost", 20)
+        connected(hub.pods, False)
         if comes_meanwhile:
             assert subscribe(alice, ["public.z"]) == {"public.z"}
         nats.start().wait_until_ready()
-        for pod in hub.pods:
-            eventually(lambda: pod.status()["broker"]["connected"], "every pod is back", 20)
+        connected(hub.pods, True)
 
         with enter(hub.a, token("carol")) as carol:
             def is_refused():

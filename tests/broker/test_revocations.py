@@ -1,13 +1,13 @@
 """Revocations: of a token and of a user, on all pods, now and later."""
 
-import time
+import contextlib, time
 
 import pytest
 
 from client import enter, outcome, refused
 from gateway import eventually
-from hub import SPEC, Hub
-from nats import PASSWORD, Nats, account
+from hub import apart, connected
+from nats import Nats, account
 from tokens import token
 from way import Way
 
@@ -16,21 +16,8 @@ from way import Way
 def separate(tmp_path):
     """A NATS server of its own, a hub at it, and the way of the hub's pod `b` to it."""
     nats = Nats(tmp_path / "nats", accounts=account("chat"))
-    nats.start().wait_until_ready()
-    way = Way(nats.port)
-    (tmp_path / "pods").mkdir()
-    hub = Hub(tmp_path / "pods", "chat", {"urls": [nats.url, way.url], "ports": [nats.port], "password": PASSWORD}, SPEC)
-    try:
-        hub.start(2)
+    with contextlib.closing(Way(nats.port)) as way, apart(tmp_path, nats, 2, [nats.url, way.url]) as hub:
         yield nats, hub, way
-    finally:
-        hub.kill()
-        way.close()
-        nats.kill()
-
-
-def connected(pod, is_connected):
-    eventually(lambda: pod.status()["broker"]["connected"] == is_connected, f"pod {pod.internal} says connected: {is_connected}", 20)
 
 
 def revoke(pod, user):
@@ -102,7 +89,7 @@ def test_who_was_cut_off_reads_what_was_revoked_meanwhile(separate):
     nats, hub, way = separate
     with enter(hub.b, token()) as client:
         way.cut()
-        connected(hub.b, False)
+        connected([hub.b], False)
         revoke(hub.a, "alice")
         # Nobody is left who could say that there is something to read.
         hub.a.kill()
@@ -121,10 +108,10 @@ def test_who_was_cut_off_reads_what_was_revoked_since_the_broker_was_emptied(sep
     eventually(lambda: outcome(hub.b, token("old-4")) == "token", "the last one is refused")
     nats.restart(empty=True)
     for pod in hub.pods:
-        connected(pod, True)
+        connected([pod], True)
     with enter(hub.b, token()) as client:
         way.cut()
-        connected(hub.b, False)
+        connected([hub.b], False)
         eventually(lambda: hub.a.http("POST", "/api/v1/revocations", {"user": "alice", "expires": int(time.time()) + 600})[0] == 200, "it is revoked", 20)
 
         way.mend()

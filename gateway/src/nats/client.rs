@@ -3,7 +3,11 @@
 //! Credentials and CAs are looked up at each attempt, so that new contents of the Secret count
 //! without a restart, from the next connection on.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use async_nats::{
     Auth, AuthError, Client, ConnectError, ConnectOptions, Event, ServerAddr, ServerError,
@@ -115,6 +119,16 @@ pub async fn connect(
         }
     });
     Ok(Connecting { client: options.connect(servers).await?, events, unreachable })
+}
+
+/// How often the client has connected.
+pub fn connects(client: &Client) -> u64 {
+    client.statistics().connects.load(Ordering::Relaxed)
+}
+
+/// Whether the server this client is at is one of a cluster.
+pub fn is_clustered(client: &Client) -> bool {
+    client.server_info().cluster.is_some()
 }
 
 /// Whether the server refuses a subscription beyond a limit of the account, or for want of a right; `None`

@@ -20,7 +20,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{arrive::Arrivals, echo::Echo, until};
+use super::{arrive::Arrivals, client::is_clustered, echo::Echo, until};
 use crate::{
     broker::nats::{
         link::{Notice, Route, Wishes},
@@ -34,7 +34,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// How long servers of a cluster take to tell each other of a subscription, and a server to refuse one,
 /// amply.
-const SETTLES: Duration = Duration::from_secs(1);
+pub const SETTLES: Duration = Duration::from_secs(1);
 
 /// How long what the server says against a subscription may take from its echo to here, amply.
 const LATE: Duration = Duration::from_millis(5);
@@ -75,8 +75,6 @@ type Wanted = Vec<(Topic, u64)>;
 /// Keeps the subscriptions as they are wanted.
 #[derive(Debug)]
 pub struct Interest {
-    pub client: Client,
-    pub route: Route,
     pub wishes: Wishes,
     pub echo: Echo,
     pub wire: watch::Receiver<Wire>,
@@ -240,7 +238,7 @@ impl Interest {
 
     fn are_taken(&mut self, topics: Wanted) {
         for (topic, wish) in &topics {
-            self.route.tell(Notice::Listening(topic.clone(), *wish));
+            self.listeners.route.tell(Notice::Listening(topic.clone(), *wish));
         }
         if !topics.is_empty() {
             let until = Instant::now() + SETTLES;
@@ -266,7 +264,7 @@ impl Interest {
 
     fn is_refused(&mut self, part: Wanted) {
         for (topic, wish) in &part {
-            self.route.tell(Notice::Refused(topic.clone(), *wish));
+            self.listeners.route.tell(Notice::Refused(topic.clone(), *wish));
         }
         let again = Instant::now() + TRY_AGAIN;
         self.refused.get_or_insert_with(|| (again, AHashMap::new())).1.extend(part);
@@ -276,9 +274,9 @@ impl Interest {
     async fn tend(&mut self, now: Instant) {
         while let Some(young) = self.young.pop_front_if(|it| it.until <= now) {
             // After a return everything asks anyway.
-            if young.is_new && self.client.server_info().cluster.is_some() {
+            if young.is_new && is_clustered(&self.listeners.client) {
                 for (topic, wish) in young.topics {
-                    self.route.tell(Notice::Settled(topic, wish));
+                    self.listeners.route.tell(Notice::Settled(topic, wish));
                 }
             }
         }

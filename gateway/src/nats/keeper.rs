@@ -63,11 +63,9 @@ impl Keeper {
             return;
         }
         let config = &mut self.config;
-        match self.streams.ensure(Bounds::Keep, || wanted(&config.borrow_and_update())).await {
-            Ok(()) => {}
-            Err(error) => {
-                warn!(event = "streams_unavailable", %error, "history is not to be had now");
-            }
+        let wanted = || wanted(&config.borrow_and_update());
+        if let Err(error) = self.streams.ensure(Bounds::Keep, wanted).await {
+            warn!(event = "streams_unavailable", %error, "history is not to be had now");
         }
         self.streams.remove_unwanted().await;
         let seen = self.streams.take_seen();

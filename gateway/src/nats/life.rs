@@ -1,10 +1,6 @@
 //! The life of the connection: what is done when it is there, and who is told when it is not.
 
-use std::{
-    mem,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{mem, sync::Arc, time::Duration};
 
 use async_nats::{Client, ClientError, ConnectErrorKind, Event, ServerError, connection};
 use tokio::{
@@ -14,9 +10,9 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    client::Events,
+    client::{Events, connects, is_clustered},
     echo::Echo,
-    interest::Wire,
+    interest::{SETTLES, Wire},
     past::Past,
     refusal,
     streams::{Bounds, Streams},
@@ -34,9 +30,6 @@ const TRY_AGAIN: Duration = Duration::from_millis(500);
 /// How often what the client says of the connection is compared with what its events said: of many at
 /// once it may lose some.
 const COMPARE_EVERY: Duration = Duration::from_secs(2);
-
-/// How long the servers of a cluster take to tell each other of a subscription, amply.
-const CLUSTER_SETTLES: Duration = Duration::from_secs(1);
 
 /// What stands around a message when it goes over the wire: its line and its headers.
 const AROUND_BYTES_MAX: u64 = 4 * 1024;
@@ -91,7 +84,7 @@ impl Life {
                 () = missed.notified() => {
                     self.past.break_soon(Instant::now());
                     // What the other servers want may be known only after what they tell.
-                    self.past.breaks_again = self.client.server_info().cluster.is_some();
+                    self.past.breaks_again = is_clustered(&self.client);
                 }
                 () = until(self.past.breaks) => self.breaks(),
             }
@@ -163,17 +156,13 @@ impl Life {
 
     /// Whether everybody was told of the last connection.
     fn is_greeted(&self) -> bool {
-        *self.state.borrow() == State::Connected && self.connects() == self.past.connects
-    }
-
-    fn connects(&self) -> u64 {
-        self.client.statistics().connects.load(Ordering::Relaxed)
+        *self.state.borrow() == State::Connected && connects(&self.client) == self.past.connects
     }
 
     /// The connection is new: makes sure of what is needed, and says that the broker is there.
     async fn greet(&mut self) {
         self.wire.send_replace(Wire::Up);
-        self.past.connects = self.connects();
+        self.past.connects = connects(&self.client);
         self.past.complaint = None;
         self.complaint.send_replace(None);
         while let Err(problem) = self.prepare().await {
@@ -213,12 +202,11 @@ impl Life {
             "NATS is there"
         );
         // What comes first through another server may not have been sent here yet.
-        let settled = server.cluster.is_some().then(|| Instant::now() + CLUSTER_SETTLES);
-        let breaks = if is_first { None } else { settled };
+        let is_asked_again = !is_first && server.cluster.is_some();
         self.past.was_there = true;
         self.past.unreachable = None;
         self.past.broke = Some(Instant::now());
-        self.past.breaks = breaks;
+        self.past.breaks = is_asked_again.then(|| Instant::now() + SETTLES);
         self.state.send_replace(State::Connected);
         self.route.tell(Notice::Back { is_break: !is_first });
     }
@@ -295,7 +283,7 @@ impl Life {
     /// Something that came was lost on the way, or may have been: everything is asked for again.
     fn breaks(&mut self) {
         let again = mem::take(&mut self.past.breaks_again);
-        self.past.breaks = again.then(|| Instant::now() + CLUSTER_SETTLES);
+        self.past.breaks = again.then(|| Instant::now() + SETTLES);
         if *self.state.borrow() == State::Connected {
             self.past.broke = Some(Instant::now());
             self.route.begin_anew(true);

@@ -194,8 +194,6 @@ impl Parts {
             config: self.config.clone(),
         });
         Interest {
-            client: self.client.clone(),
-            route: self.route.clone(),
             wishes,
             echo: self.echo.clone(),
             wire,

@@ -32,7 +32,7 @@ use self::{
     confirm::{Ear, Unconfirmed},
     hear::Wire,
 };
-use super::revocations::Revocations;
+use super::{client::connects, revocations::Revocations};
 use crate::broker::nats::{
     names::Names,
     peers::Peers,
@@ -153,7 +153,7 @@ impl Plane {
             revocations: Revocations::new(client.clone(), &names),
             unread: Notify::new(),
             is_gone: tokio::sync::Mutex::new(false),
-            wire: Mutex::new(Wire { connects: hear::connects(&client), is_connected: true }),
+            wire: Mutex::new(Wire { connects: connects(&client), is_connected: true }),
             pod,
             client,
         }));

@@ -5,7 +5,7 @@
 //!
 //! A stream removes the oldest first: of one topic beyond `messages`, of all topics by age and bytes.
 //! So what is behind a position is complete if the publication at the position is still there; or if
-//! the stream still begins before it, and the topic has less behind it than the stream keeps of one.
+//! the stream still begins before it, and the topic has fewer than the stream keeps of one.
 
 use std::{
     ops::Range,
@@ -208,9 +208,8 @@ impl Reader {
             || (extent.first <= since.offset.saturating_add(1)
                 && extent.count < extent.kept(since.offset));
         page.messages.truncate(limit);
-        let count = page.messages.len() as u64;
         let reached = page.messages.last().map_or(since.offset, |it| it.offset);
-        let more = page.pending > 0 && count > 0 || top.stored > reached;
+        let more = page.pending > 0 && !page.messages.is_empty() || top.stored > reached;
         if let Some(last) = page.messages.last() {
             top.stamp_ns = top.stamp_ns.max(last.stamp_ns);
         }

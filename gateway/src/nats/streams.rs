@@ -332,7 +332,7 @@ impl Streams {
                 event = "stream_not_removed",
                 stream = name,
                 error,
-                "a stream that no rule needs is left for now"
+                "a stream that no rule needs cannot be removed: it is tried again"
             );
             StreamError::Remove(name.to_owned(), error)
         };

@@ -183,7 +183,8 @@ impl Worker {
         });
     }
 
-    /// Tells everybody who listens that what is published does not come for now. Who subscribes asks the home.
+    /// Tells everybody who listens that what is published does not come. Who subscribes meanwhile asks the
+    /// home.
     pub fn deaf(&mut self, reset: &Reset) {
         if let Some(id) = self.subscribers.find(&reset.topic) {
             self.subscribers.set_detached(id);

@@ -48,7 +48,7 @@ pub enum Message {
     Announce(Announcement),
     /// From a home: history was switched on or off.
     Reset(Reset),
-    /// From a home: what is published does not come here for now.
+    /// From a home: what is published does not come here, and whoever subscribes is to ask.
     Deaf(Reset),
     /// From a home: an envelope for one connection.
     Reply(ConnectionKey, Encoded),

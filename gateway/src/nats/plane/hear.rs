@@ -1,13 +1,16 @@
 //! Hearing who is there: beats of other pods and our own, and whether the broker came back.
 
-use std::{mem, sync::atomic::Ordering};
+use std::mem;
 
-use async_nats::{Client, Subscriber};
+use async_nats::Subscriber;
 use futures_util::StreamExt as _;
 use tracing::{info, warn};
 
 use super::{Plane, confirm::Unconfirmed};
-use crate::broker::nats::{peers::Heard, pods::Beat};
+use crate::{
+    broker::nats::{peers::Heard, pods::Beat},
+    nats::client::connects,
+};
 
 /// How the connection was.
 #[derive(Clone, Copy, Debug)]
@@ -15,10 +18,6 @@ pub(super) struct Wire {
     /// How often it was made.
     pub connects: u64,
     pub is_connected: bool,
-}
-
-pub(super) fn connects(client: &Client) -> u64 {
-    client.statistics().connects.load(Ordering::Relaxed)
 }
 
 impl Plane {

@@ -5,7 +5,7 @@ use std::{mem, sync::Arc};
 use super::{ASK_AGAIN, Followed, Worker};
 use crate::{
     broker::{
-        Publication, Reset, TopicRules,
+        Position, Publication, Reset, TopicRules, WorkerSet,
         nats::{
             follow::{Ask, Filled, Follow, Found, Step, Top},
             link::{Arrived, Done, Lost, Notice, Order, Read, What},
@@ -70,8 +70,7 @@ impl Worker {
         let to = seat.interest;
         if mem::take(&mut seat.is_owed) {
             // Who began before that may have missed something.
-            let reset = Reset { topic: topic.clone(), to, position: None };
-            self.tell_workers(to, || Message::Reset(reset.clone()));
+            self.tell_all(topic, to, None, Message::Reset);
         }
         let Some(seat) = self.seat(topic) else { return };
         for attach in mem::take(&mut seat.waiting) {
@@ -106,8 +105,7 @@ impl Worker {
         let was_told = mem::replace(&mut seat.is_refused, true);
         seat.is_listening = false;
         if !was_told {
-            let reset = Reset { topic: topic.clone(), to, position: None };
-            self.tell_workers(to, || Message::Deaf(reset.clone()));
+            self.tell_all(topic, to, None, Message::Deaf);
         }
         for attach in waiting {
             self.cannot_begin(attach);
@@ -150,17 +148,26 @@ impl Worker {
         followed.is_some_and(|it| it.follow.is_answered(number))
     }
 
+    /// Tells workers what has become of a topic.
+    fn tell_all(
+        &self,
+        topic: &Topic,
+        to: WorkerSet,
+        position: Option<Position>,
+        told: fn(Reset) -> Message,
+    ) {
+        self.tell_workers(to, || told(Reset { topic: topic.clone(), to, position }));
+    }
+
     pub(super) fn carry_out(&mut self, topic: &Topic, filled: Filled) {
         let Filled { begun, lost, deliver, asks } = filled;
         let Some(to) = self.seat(topic).map(|it| it.interest) else { return };
         if let Some(position) = begun {
-            let reset = Reset { topic: topic.clone(), to, position: Some(position) };
-            self.tell_workers(to, || Message::Reset(reset.clone()));
+            self.tell_all(topic, to, Some(position), Message::Reset);
         }
         if let Some(position) = lost {
             self.shared.metrics.broker_gaps.inc();
-            let gap = Reset { topic: topic.clone(), to, position: Some(position) };
-            self.tell_workers(to, || Message::Gap(gap.clone()));
+            self.tell_all(topic, to, Some(position), Message::Gap);
         }
         for publication in &deliver {
             self.hand_on(publication, to);
